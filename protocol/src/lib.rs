@@ -1,0 +1,18 @@
+//! The words that every part of Roomcast shares: ids, channels, positions, rows, publications and events.
+//!
+//! Only data and its JSON. What is parsed here is trusted inside; nothing here talks to a database or a socket.
+
+mod channel;
+mod command;
+mod event;
+mod id;
+mod partition;
+mod position;
+pub mod token;
+
+pub use channel::{Channel, ChannelError};
+pub use command::{Broadcast, Command, CommandError, Disconnect, DisconnectReason, Publish, Subscribe, Unsubscribe};
+pub use event::{Author, ChatEvent, Kind, ReadEvent, SCHEMA, TimelineEvent};
+pub use id::{ClientMessageId, RoomId, UserId};
+pub use partition::{PARTITIONS, Partition};
+pub use position::{Epoch, Offset, Position};
