@@ -1,0 +1,324 @@
+//! A running server: a direct child of this program, on the loopback interface only, with a random password.
+
+use std::{
+    fs, io,
+    net::TcpListener,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{
+    Binaries, Error, Progress, Step,
+    account::Account,
+    caretaker::{Caretaker, LastWill},
+    data_directory::DataDirectory,
+    error::While,
+    pid_file::{self, PidFile},
+};
+
+/// Recovery after a crash replays what the last checkpoint does not hold; that can take longer than a plain start.
+const START_LIMIT: Duration = Duration::from_mins(2);
+/// After a SIGKILL the server's other processes take a moment to notice.
+const LINGER_LIMIT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(5);
+const EXIT_POLL: Duration = Duration::from_millis(200);
+
+/// For every server. `wal_level` and the delay serve readers of the write-ahead log.
+const SETTINGS: [(&str, &str); 6] = [
+    ("listen_addresses", "127.0.0.1"),
+    ("unix_socket_directories", ""),
+    ("logging_collector", "off"),
+    ("max_connections", "200"),
+    ("wal_level", "logical"),
+    ("wal_writer_delay", "10ms"),
+];
+const DURABLE: [(&str, &str); 3] = [("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on")];
+/// Commits still wait for the write itself, so they survive a killed server and are only lost with the machine.
+const NOT_DURABLE: [(&str, &str); 2] = [("fsync", "off"), ("full_page_writes", "off")];
+
+/// How to run a server.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Holds database files (`pg18`), password, log and lock.
+    pub data_dir: PathBuf,
+    /// 0 takes a free one.
+    pub port: u16,
+    /// Whether what was committed survives a power cut.
+    pub durable: bool,
+    /// Removes existing data before the start.
+    pub fresh: bool,
+    /// Removes `data_dir` when the server stops or the program ends.
+    pub temporary: bool,
+    /// Server settings on top of the built-in ones.
+    pub settings: Vec<(String, String)>,
+    /// Told what takes time.
+    pub progress: Progress,
+}
+
+impl Options {
+    /// Keeps data, safely.
+    pub fn durable(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            port: 0,
+            durable: true,
+            fresh: false,
+            temporary: false,
+            settings: Vec::new(),
+            progress: Progress::silent(),
+        }
+    }
+
+    /// Fast, and gone afterwards.
+    pub fn temporary(data_dir: impl Into<PathBuf>) -> Self {
+        Self { durable: false, temporary: true, ..Self::durable(data_dir) }
+    }
+}
+
+/// A PostgreSQL that accepts connections. Dropping it stops it.
+///
+/// Starting and stopping block the thread, for seconds the first time: async code uses `spawn_blocking`.
+#[derive(Debug)]
+pub struct Server {
+    binaries: Binaries,
+    options: Options,
+    directory: DataDirectory,
+    password: String,
+    port: u16,
+    /// Signals are sent only while this lock is held and the child is not reaped, so never to a reused pid.
+    child: Mutex<Child>,
+    caretaker: Caretaker,
+}
+
+impl Server {
+    /// Starts a server and returns when it accepts connections.
+    pub fn start(binaries: &Binaries, options: &Options) -> Result<Self, Error> {
+        let directory = DataDirectory::open(&options.data_dir, Account::choose()?)?;
+        if options.fresh {
+            directory.start_over(&options.progress)?;
+        }
+        let password = directory.initialise(binaries, options.durable, &options.progress)?;
+        let pgdata = directory.pgdata(binaries.major);
+        pid_file::clear_the_way(&pgdata, &options.progress)?;
+        options.progress.tell(Step::Starting { major: binaries.major });
+        let will = if options.temporary { LastWill::Remove(directory.path()) } else { LastWill::Stop };
+        let mut caretaker = Caretaker::employ(&pgdata, will)?;
+        match launch(binaries, options, &directory, options.port) {
+            Ok((child, port)) => Ok(Self {
+                binaries: binaries.clone(),
+                options: options.clone(),
+                directory,
+                password,
+                port,
+                child: Mutex::new(child),
+                caretaker,
+            }),
+            Err(error) => {
+                caretaker.dismiss();
+                Err(error)
+            }
+        }
+    }
+
+    /// The address of `database` on this server, password included.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres:{}@127.0.0.1:{}/{database}", self.password, self.port)
+    }
+
+    /// Its TCP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.lock().id()
+    }
+
+    /// What it runs from.
+    pub fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+
+    /// Returns when the server's process ended, which a program that did not stop it must report. Cancel-safe.
+    pub async fn exited(&self) -> io::Result<ExitStatus> {
+        loop {
+            let ended = self.lock().try_wait()?;
+            match ended {
+                Some(status) => return Ok(status),
+                None => tokio::time::sleep(EXIT_POLL).await,
+            }
+        }
+    }
+
+    /// Ends all sessions and stops in order (SIGINT); harder if that takes too long.
+    pub fn stop(self) {
+        drop(self);
+    }
+
+    /// Kills the server as a crash would, and leaves it dead. For tests of what others do then.
+    pub fn kill(&self) -> io::Result<()> {
+        let mut child = self.lock();
+        child.kill()?;
+        child.wait().map(drop)
+    }
+
+    /// Starts it again on the same port with the same data, stopping it first if it runs.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.end();
+        pid_file::clear_the_way(&self.pgdata(), &self.options.progress)?;
+        let (child, port) = launch(&self.binaries, &self.options, &self.directory, self.port)?;
+        self.port = port;
+        *self.lock() = child;
+        Ok(())
+    }
+
+    fn pgdata(&self) -> PathBuf {
+        self.directory.pgdata(self.binaries.major)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self) {
+        let ways: &[(Signal, u64)] = if self.options.temporary {
+            &[(Signal::SIGQUIT, 10), (Signal::SIGKILL, 5)]
+        } else {
+            &[(Signal::SIGINT, 20), (Signal::SIGQUIT, 10), (Signal::SIGKILL, 5)]
+        };
+        for (signal, patience) in ways {
+            let mut child = self.lock();
+            if let Ok(None) = child.try_wait() {
+                send(&child, *signal);
+            }
+            if wait_at_most(&mut child, Duration::from_secs(*patience)) {
+                return;
+            }
+            tracing::warn!(%signal, "PostgreSQL did not stop within {patience} s");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+        if self.options.temporary {
+            self.directory.remove();
+        }
+        self.caretaker.dismiss();
+    }
+}
+
+/// Starts the process and waits until it is ready. A free port can be taken by somebody else before the server binds it.
+fn launch(binaries: &Binaries, options: &Options, directory: &DataDirectory, port: u16) -> Result<(Child, u16), Error> {
+    let begin = Instant::now();
+    let mut ports_left = if port == 0 { 5 } else { 1 };
+    loop {
+        let port = if port == 0 { free_port()? } else { port };
+        match launch_on(binaries, options, directory, port) {
+            Ok(child) => return Ok((child, port)),
+            Err(Error::Start { tail, .. }) if tail.contains("Address already in use") && ports_left > 1 => {
+                ports_left -= 1;
+            }
+            Err(Error::Start { tail, .. }) if tail.contains("still in use") && begin.elapsed() < LINGER_LIMIT => {
+                sleep(Duration::from_millis(50));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn free_port() -> Result<u16, Error> {
+    TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|socket| socket.local_addr())
+        .map(|address| address.port())
+        .when(|| "find a free port on 127.0.0.1".to_owned())
+}
+
+fn launch_on(binaries: &Binaries, options: &Options, directory: &DataDirectory, port: u16) -> Result<Child, Error> {
+    let pgdata = directory.pgdata(binaries.major);
+    let (log, output) = directory.new_log()?;
+    let errors = output.try_clone().when(|| format!("open {}", log.display()))?;
+    let program = binaries.directory.join("postgres");
+    let mut command = Command::new(&program);
+    command.arg("-D").arg(&pgdata).args(["-c", &format!("port={port}")]);
+    let durability = if options.durable { &DURABLE[..] } else { &NOT_DURABLE[..] };
+    for (name, value) in SETTINGS.iter().chain(durability) {
+        command.args(["-c", &format!("{name}={value}")]);
+    }
+    for (name, value) in &options.settings {
+        command.args(["-c", &format!("{name}={value}")]);
+    }
+    command
+        .env_remove("PGDATA")
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .process_group(0) // Ctrl-C in the terminal is for the program, which then stops the server in order
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(errors);
+    directory.account().apply(&mut command);
+    let mut child = command.spawn().when(|| format!("run {}", program.display()))?;
+    match wait_until_ready(&mut child, &pgdata) {
+        Ok(()) => Ok(child),
+        Err(reason) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(Error::Start { reason, tail: tail(&log), log })
+        }
+    }
+}
+
+fn wait_until_ready(child: &mut Child, pgdata: &Path) -> Result<(), String> {
+    let deadline = Instant::now() + START_LIMIT;
+    loop {
+        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+            return Err(status.to_string());
+        }
+        let ours = |file: &PidFile| file.pid().is_some_and(|pid| pid == raw_pid(child));
+        if PidFile::read(pgdata).is_some_and(|file| ours(&file) && file.is_ready()) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("not ready within {} s", START_LIMIT.as_secs()));
+        }
+        sleep(POLL);
+    }
+}
+
+fn wait_at_most(child: &mut Child, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    loop {
+        match child.try_wait() {
+            Ok(None) if Instant::now() < deadline => sleep(POLL),
+            Ok(None) => return false,
+            Ok(Some(_)) | Err(_) => return true,
+        }
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    if let Err(error) = kill(Pid::from_raw(raw_pid(child)), signal) {
+        tracing::warn!(%error, %signal, "could not signal PostgreSQL");
+    }
+}
+
+fn raw_pid(child: &Child) -> i32 {
+    i32::try_from(child.id()).unwrap_or(i32::MAX)
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}
