@@ -1,0 +1,366 @@
+// The chat page: reads what the server rendered, opens the socket and keeps both in step. The only module that knows
+// the connection and the views.
+
+import { Api, reasonOf } from "./api.js";
+import { Connection, type Standing } from "./connection.js";
+import { Conversation } from "./conversation.js";
+import { Composer } from "./composer.js";
+import { Directory } from "./directory.js";
+import { DiscoverView } from "./discover.js";
+import { byId } from "./dom.js";
+import { Drafts } from "./drafts.js";
+import { Latency } from "./latency.js";
+import { MembersPanel } from "./members.js";
+import { startNewRoom } from "./newroom.js";
+import { RoomsView } from "./rooms.js";
+import { loginPath, withSeat } from "./seat.js";
+import { Sender } from "./sender.js";
+import { Status } from "./status.js";
+import { Switcher } from "./switcher.js";
+import { startThemeToggle } from "./theme.js";
+import { TimelineView } from "./timeline.js";
+import { toast } from "./toasts.js";
+import type { Message, PageState, Read, Room } from "./types.js";
+import { UnsentQueue } from "./unsent.js";
+import { caughtUpWords, latencyWords, parseMicroseconds, plural, type ConnectionState } from "./words.js";
+
+type Place = "welcome" | "room" | "stranger" | "discover";
+
+const state = JSON.parse(byId("state").textContent ?? "") as PageState;
+
+class Chat {
+  readonly #me = state.me.id;
+  readonly #api = new Api(state.seat, () => this.#signedOut());
+  readonly #directory = new Directory(state.rooms);
+  readonly #unsent = new UnsentQueue(localStorage, this.#me);
+  readonly #drafts = new Drafts(localStorage, this.#me);
+  readonly #latency = new Latency();
+  readonly #status = new Status();
+  readonly #roomsView = new RoomsView(this.#me, state.seat);
+  readonly #sender = new Sender(this.#api, this.#unsent, (room) => this.#unsentChanged(room));
+  readonly #members = new MembersPanel(this.#api, this.#me);
+  readonly #view = new TimelineView({
+    nearTop: () => this.#conversation.nearTop(),
+    nearEnd: () => this.#conversation.nearEnd(),
+    scrolled: () => this.#conversation.scrolled(),
+    toNewest: () => void this.#conversation.toNewest(),
+    retry: (clientId) => this.#sender.retry(clientId),
+    discard: (clientId) => this.#discard(clientId),
+  });
+  readonly #conversation = new Conversation(this.#me, this.#api, this.#directory, this.#unsent, this.#view, () => this.#renderRooms());
+  readonly #composer = new Composer({
+    send: (text) => this.#send(text),
+    changed: (text) => { if (this.#conversation.room !== null) this.#drafts.write(this.#conversation.room, text); },
+  });
+  readonly #discover = new DiscoverView(this.#api, state.seat, {
+    join: (room) => this.#join(room),
+    leave: (room) => this.#leave(room),
+    isMember: (room) => this.#directory.get(room) !== undefined,
+  });
+  readonly #connection = new Connection(socketUrl(state.hub_url), () => this.#api.token(), {
+    state: (state) => this.#connectionState(state),
+    message: (message, live) => this.#message(message, live),
+    read: (read) => this.#read(read),
+    subscribed: (room, standing) => this.#subscribed(room, standing),
+    unsubscribed: (room) => this.#unsubscribed(room),
+    settled: () => void this.#settled(),
+    signedOut: () => this.#signedOut(),
+  });
+
+  /** Rooms that the connect reply named, and whether any of them is ahead of what is known here. */
+  #subscriptions = new Set<number>();
+  #behind = false;
+  #settledOnce = false;
+  #otherEpochs = new Set<number>();
+  #textsBefore: ReadonlyMap<number, number> | null = null;
+  /** The newest line of rooms whose entry is still on its way. */
+  #ahead = new Map<number, Message>();
+  #stranger: Room | null = null;
+
+  start(): void {
+    startThemeToggle();
+    new Switcher(() => this.#directory.sorted, (room) => this.#go(`/rooms/${room}`));
+    startNewRoom(this.#api, (room) => {
+      this.#directory.put(room);
+      this.#go(`/rooms/${room.id}`);
+    });
+    byId("leave").addEventListener("click", () => void this.#leaveOpen());
+    byId("stranger-join").addEventListener("click", () => void this.#joinStranger());
+    byId("logout").addEventListener("click", () => void this.#logout());
+    document.addEventListener("click", (event) => this.#follow(event));
+    addEventListener("popstate", () => this.#route(false));
+    addEventListener("keydown", (event) => this.#key(event));
+    this.#route(true);
+    this.#connection.start();
+    this.#sender.resume();
+    // "Today" and the times in the list age.
+    setInterval(() => this.#renderRooms(), 60_000);
+  }
+
+  // Where the page is ----------------------------------------------------------------------------------------------
+
+  #follow(event: MouseEvent): void {
+    const link = (event.target as Element).closest<HTMLAnchorElement>("a[data-nav]");
+    if (link === null || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    this.#go(new URL(link.href).pathname);
+  }
+
+  #go(path: string): void {
+    history.pushState(null, "", withSeat(path, state.seat));
+    this.#route(false);
+  }
+
+  #route(first: boolean): void {
+    const id = /^\/rooms\/(\d+)$/.exec(location.pathname)?.[1];
+    if (id !== undefined) this.#openRoom(Number(id), first);
+    else this.#show(location.pathname === "/discover" ? "discover" : "welcome");
+    if (id === undefined) this.#conversation.close();
+    if (location.pathname === "/discover") {
+      void this.#discover.load();
+      if (!first) this.#discover.focus();
+    }
+    this.#renderRooms();
+  }
+
+  #openRoom(room: number, first: boolean): void {
+    const entry = this.#directory.get(room);
+    if (entry === undefined) {
+      this.#conversation.close();
+      void this.#showStranger(room);
+      return;
+    }
+    this.#show("room");
+    byId("room-name").textContent = entry.name;
+    this.#composer.open(entry.name, this.#drafts.read(room));
+    this.#members.show(room);
+    const page = first && state.room?.id === room ? state.page : null;
+    void this.#conversation.open(room, page);
+  }
+
+  #show(place: Place): void {
+    document.body.dataset["place"] = place;
+    for (const name of ["welcome", "room", "stranger", "discover"]) byId(`place-${name}`).hidden = name !== place;
+    if (place !== "room") this.#members.close();
+  }
+
+  async #showStranger(id: number): Promise<void> {
+    this.#show("stranger");
+    const known = state.room?.id === id ? state.room : null;
+    try {
+      this.#stranger = known ?? (await this.#api.room(id));
+      byId("stranger-name").textContent = this.#stranger.name;
+      byId("stranger-members").textContent = plural(this.#stranger.member_count, "member");
+    } catch (error) {
+      toast(`This room could not be opened. ${reasonOf(error)}`, { tone: "error" });
+      this.#go("/");
+    }
+  }
+
+  #key(event: KeyboardEvent): void {
+    if (event.key !== "Escape" || document.querySelector("dialog[open]") !== null) return;
+    if (this.#members.isOpen) this.#members.close();
+    else if (document.body.dataset["place"] === "room") void this.#conversation.toNewest();
+  }
+
+  // What is shown --------------------------------------------------------------------------------------------------
+
+  #renderRooms(): void {
+    const open = this.#conversation.room;
+    this.#roomsView.render(this.#directory.sorted, open, (room) => this.#drafts.read(room), new Set(this.#unsent.rooms));
+    const entry = open === null ? undefined : this.#directory.get(open);
+    if (entry !== undefined) byId("room-members").textContent = plural(entry.members, "member");
+    const place = entry?.name ?? (document.body.dataset["place"] === "discover" ? "Discover" : "Rooms");
+    const count = this.#directory.unreadTotal;
+    document.title = `${count > 0 ? `(${count > 99 ? "99+" : count}) ` : ""}${place} · Roomcast`;
+  }
+
+  #renderChip(): void {
+    const { median } = this.#latency;
+    byId("chip-latency").textContent = median === null ? "" : ` · ${latencyWords(median)}`;
+  }
+
+  #unsentChanged(room: number): void {
+    if (room === this.#conversation.room) this.#conversation.schedule();
+    this.#renderRooms();
+  }
+
+  // What the reader does -------------------------------------------------------------------------------------------
+
+  #send(text: string): void {
+    const room = this.#conversation.room;
+    if (room === null) return;
+    this.#sender.write(room, text);
+    this.#conversation.wrote();
+  }
+
+  #discard(clientId: string): void {
+    const unsent = this.#unsent.remove(clientId);
+    if (unsent === undefined) return;
+    this.#unsentChanged(unsent.room);
+    toast("The message was deleted before it was sent.", {
+      action: { words: "Undo", run: () => this.#sender.write(unsent.room, unsent.text) },
+    });
+  }
+
+  async #join(room: number): Promise<void> {
+    this.#put(await this.#api.join(room));
+  }
+
+  async #leave(room: number): Promise<void> {
+    const name = this.#directory.get(room)?.name ?? "the room";
+    await this.#api.leave(room);
+    this.#unsubscribed(room);
+    toast(`You left ${name}.`, {
+      action: { words: "Join again", run: () => void this.#join(room).then(() => this.#go(`/rooms/${room}`), told("Joining")) },
+    });
+  }
+
+  async #leaveOpen(): Promise<void> {
+    if (this.#conversation.room !== null) await this.#leave(this.#conversation.room).catch(told("Leaving"));
+  }
+
+  async #joinStranger(): Promise<void> {
+    const room = this.#stranger;
+    if (room !== null) await this.#join(room.id).then(() => this.#route(false), told("Joining"));
+  }
+
+  async #logout(): Promise<void> {
+    try {
+      await this.#api.logout();
+      this.#connection.stop();
+      location.assign(loginPath(state.seat, "out"));
+    } catch (error) {
+      toast(`You are still signed in. ${reasonOf(error)} Try again.`, { tone: "error" });
+    }
+  }
+
+  #signedOut(): void {
+    this.#connection.stop();
+    location.assign(loginPath(state.seat, "expired"));
+  }
+
+  // What the socket tells ------------------------------------------------------------------------------------------
+
+  #connectionState(state: ConnectionState): void {
+    if (state.kind === "connected") {
+      this.#subscriptions.clear();
+      this.#behind = false;
+    } else if (this.#settledOnce) {
+      this.#textsBefore ??= this.#directory.texts;
+    }
+    this.#status.show(state);
+  }
+
+  #subscribed(room: number, standing: Standing | null): void {
+    this.#subscriptions.add(room);
+    const entry = this.#directory.get(room);
+    if (entry === undefined) {
+      // Joined in another tab, or while away.
+      void this.#fetchRoom(room);
+      return;
+    }
+    if (standing === null) {
+      this.#behind = true;
+    } else if (standing.epoch !== entry.epoch) {
+      this.#otherEpochs.add(room);
+      this.#behind = true;
+    } else if (!standing.recovered && standing.version > entry.version) {
+      this.#behind = true;
+    }
+  }
+
+  #unsubscribed(room: number): void {
+    this.#subscriptions.delete(room);
+    const entry = this.#directory.remove(room);
+    if (entry === undefined) return;
+    if (this.#conversation.room === room) this.#go("/");
+    if (document.body.dataset["place"] === "discover") this.#discover.render();
+    this.#renderRooms();
+  }
+
+  /** Connected: whatever is not yet known here is asked for. */
+  async #settled(): Promise<void> {
+    const missing = this.#directory.sorted.some((entry) => !this.#subscriptions.has(entry.id));
+    if (this.#behind || missing) await this.#refreshRooms();
+    const open = this.#conversation.room;
+    if (open !== null) this.#conversation.behind(!this.#otherEpochs.delete(open));
+    this.#otherEpochs.clear();
+    this.#sender.resume();
+    this.#conversation.markRead();
+    if (this.#textsBefore !== null) this.#status.note(caughtUpWords(this.#missedSince(this.#textsBefore)));
+    this.#textsBefore = null;
+    this.#settledOnce = true;
+    this.#renderRooms();
+  }
+
+  async #refreshRooms(): Promise<void> {
+    try {
+      const open = this.#conversation.room;
+      this.#directory.reset(await this.#api.rooms());
+      if (open !== null && this.#directory.get(open) === undefined) this.#go("/");
+    } catch {
+      // The socket is up and the API is not: its next line or the next reconnect brings the list up to date.
+      setTimeout(() => void this.#refreshRooms().then(() => this.#conversation.behind(true)), 3000);
+    }
+  }
+
+  #missedSince(before: ReadonlyMap<number, number>): number {
+    return [...this.#directory.texts].reduce((sum, [room, texts]) => sum + texts - (before.get(room) ?? texts), 0);
+  }
+
+  #message(message: Message, live: boolean): void {
+    const own = message.author.id === this.#me;
+    if (own && live) this.#latency.add(clockNow() - parseMicroseconds(message.created_at));
+    if (own && message.client_id !== undefined) this.#unsent.remove(message.client_id);
+    if (this.#directory.get(message.room) === undefined) {
+      this.#ahead.set(message.room, message);
+      return;
+    }
+    this.#directory.accept(message);
+    if (message.room === this.#conversation.room) {
+      this.#conversation.accept(message);
+      if (message.kind !== "text") this.#members.changed();
+    }
+    if (own && live) this.#renderChip();
+    this.#renderRooms();
+  }
+
+  #read(read: Read): void {
+    if (this.#directory.read(read)) this.#renderRooms();
+  }
+
+  async #fetchRoom(room: number): Promise<void> {
+    try {
+      this.#put(await this.#api.room(room));
+    } catch {
+      this.#behind = true;
+    }
+  }
+
+  #put(room: Room): void {
+    this.#directory.put(room);
+    const ahead = this.#ahead.get(room.id);
+    this.#ahead.delete(room.id);
+    if (ahead !== undefined) this.#directory.accept(ahead);
+    if (document.body.dataset["place"] === "discover") this.#discover.render();
+    if (document.body.dataset["place"] === "stranger" && this.#stranger?.id === room.id) this.#route(false);
+    this.#renderRooms();
+  }
+}
+
+function told(what: string): (error: unknown) => void {
+  return (error) => toast(`${what} did not work. ${reasonOf(error)} Nothing changed; try again.`, { tone: "error" });
+}
+
+function socketUrl(hub: string | null): string {
+  return hub ?? `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/connection/websocket`;
+}
+
+/** The clock with its microseconds, as far as the browser gives them; after a sleep the two clocks may disagree. */
+function clockNow(): number {
+  const fine = performance.timeOrigin + performance.now();
+  return Math.abs(fine - Date.now()) < 5 ? fine : Date.now();
+}
+
+new Chat().start();

@@ -1,0 +1,62 @@
+// What the API and the publications say, as in protocol/src/event.rs and the OpenAPI description.
+
+export type Kind = "text" | "joined" | "left" | "created";
+
+/** One line of a room's timeline. Versions of a room are gapless from 1. */
+export interface Message {
+  readonly room: number;
+  readonly version: number;
+  readonly kind: Kind;
+  readonly author: { readonly id: number; readonly name: string };
+  readonly text: string;
+  readonly client_id?: string;
+  /** Members of the room after this line. */
+  readonly members: number;
+  /** How many lines of the room up to this one are texts. */
+  readonly texts: number;
+  readonly created_at: string;
+}
+
+export interface User {
+  readonly id: number;
+  readonly username: string;
+  readonly name: string;
+}
+
+export interface Room {
+  readonly id: number;
+  readonly name: string;
+  readonly version: number;
+  readonly epoch: string;
+  readonly texts: number;
+  readonly member_count: number;
+  readonly bumped_at: string;
+  readonly is_member: boolean;
+  readonly read_version?: number | null;
+  readonly unread?: number | null;
+  readonly last_message?: Message | null;
+}
+
+export interface Page {
+  readonly messages: readonly Message[];
+  readonly has_more: boolean;
+}
+
+export interface Read {
+  readonly room: number;
+  readonly read_version: number;
+  readonly unread: number;
+}
+
+export type ChatEvent = ({ readonly type: "message" } & Message) | ({ readonly type: "read" } & Read);
+
+/** What the server rendered into the page, for the client to start from. */
+export interface PageState {
+  readonly me: User;
+  readonly seat: string | null;
+  readonly hub_url: string | null;
+  readonly mode: string;
+  readonly rooms: readonly Room[];
+  readonly room: Room | null;
+  readonly page: Page | null;
+}

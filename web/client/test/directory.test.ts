@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Directory, unread } from "../src/directory.js";
+import { match } from "../src/switcher.js";
+import type { Room } from "../src/types.js";
+import { line } from "./lines.js";
+
+const room = (id: number, more: Partial<Room> = {}): Room => ({
+  id, name: `room ${id}`, version: 10, epoch: "e", texts: 8, member_count: 2, bumped_at: `2026-11-22T10:00:0${id}Z`,
+  created_at: "2026-11-01T00:00:00Z", is_member: true, read_version: 10, unread: 0, ...more,
+} as Room);
+const unreadOf = (directory: Directory, id: number) => unread(directory.get(id) ?? assert.fail("no room"));
+
+test("a new line raises unread by the texts it stands for, once", () => {
+  const directory = new Directory([room(1)]);
+  assert.equal(directory.accept(line(11, { texts: 9 })), true);
+  assert.equal(directory.accept(line(11, { texts: 9 })), false);
+  assert.equal(unreadOf(directory, 1), 1);
+  directory.accept(line(15, { texts: 12 }));
+  assert.equal(unreadOf(directory, 1), 4, "the texts of the hole count as well");
+});
+
+test("the room with the latest text comes first; joining and leaving do not move rooms", () => {
+  const directory = new Directory([room(1), room(2)]);
+  assert.deepEqual(directory.sorted.map(({ id }) => id), [2, 1]);
+  directory.accept(line(11, { kind: "joined", created_at: "2026-11-22T11:00:00Z" }));
+  assert.deepEqual(directory.sorted.map(({ id }) => id), [2, 1]);
+  directory.accept(line(12, { created_at: "2026-11-22T11:00:01Z" }));
+  assert.deepEqual(directory.sorted.map(({ id }) => id), [1, 2]);
+});
+
+test("a read position only grows, whichever tab told it", () => {
+  const directory = new Directory([room(1)]);
+  directory.accept(line(11, { texts: 9 }));
+  directory.accept(line(12, { texts: 10 }));
+  assert.equal(directory.read({ room: 1, read_version: 12, unread: 0 }), true);
+  assert.equal(unreadOf(directory, 1), 0);
+  assert.equal(directory.read({ room: 1, read_version: 11, unread: 1 }), false);
+  assert.equal(unreadOf(directory, 1), 0);
+});
+
+test("an older answer of the API does not undo what the socket told", () => {
+  const directory = new Directory([room(1)]);
+  directory.accept(line(12, { texts: 10 }));
+  directory.reset([room(1, { version: 11, texts: 9 })]);
+  assert.equal(directory.get(1)?.version, 12);
+  directory.reset([room(1, { epoch: "another", version: 3, texts: 2 })]);
+  assert.equal(directory.get(1)?.version, 3);
+});
+
+test("jumping finds names that begin with the letters first", () => {
+  const names = [{ name: "Regeneral" }, { name: "General" }, { name: "Random" }];
+  assert.deepEqual(match(names, "gen").map(({ name }) => name), ["General", "Regeneral"]);
+});
