@@ -34,6 +34,13 @@ impl Partition {
     }
 }
 
+/// A stored number, known or not.
+impl From<i16> for Partition {
+    fn from(number: i16) -> Self {
+        Self(number)
+    }
+}
+
 impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
