@@ -49,7 +49,7 @@ create table members (
     read_texts bigint not null default 0,
     joined_at timestamptz not null default now(),
     primary key (room_id, user_id)
-);
+) with (fillfactor = 80); -- read positions move often: room for HOT updates
 create index members_user on members (user_id, room_id);
 
 -- The timeline. Versions of a room are gapless and commit in order, because whoever writes one has locked the room.
@@ -76,6 +76,12 @@ create table chat_outbox (
     partition smallint not null,
     created_at timestamptz not null default clock_timestamp(),
     primary key (partition, id) -- the only index: it serves select, delete and identity
+) with (
+    -- Every row is deleted soon, so what matters is how many died, not which share of a nearly empty table. A vacuum of
+    -- this table is short; a slow one would leave dead index entries in the way of each claim.
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 1000,
+    autovacuum_vacuum_cost_delay = 0
 );
 
 create table dead_letters (

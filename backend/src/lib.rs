@@ -1,1 +1,24 @@
-//! backend
+//! The truth: who exists, who is where, what was said, and the rows that announce it.
+//!
+//! Read it in the order a message travels: `routes` take the request, [`Poster`] writes it together with the row that
+//! announces it, [`store`] has the SQL. [`authority`] answers the hub's questions: who may subscribe, what was missed.
+//! Carrying rows to the hub is the relay's work; drawing pages is the web's.
+
+mod auth;
+pub mod authority;
+mod database;
+mod error;
+mod extract;
+pub mod metrics;
+mod poster;
+mod routes;
+pub mod seed;
+mod state;
+pub mod store;
+
+pub use auth::{CurrentUser, Seat};
+pub use database::{ConnectError, MIGRATOR, SchemaError, check_schema, connect, ready};
+pub use error::{ApiError, FieldError, Problem};
+pub use poster::{MessageText, NewPost, Outcome, PostError, Posted, Poster, PosterLimits, TextError};
+pub use routes::{Message, User, openapi, router};
+pub use state::{ApiState, BackendConfig, CommitHook};

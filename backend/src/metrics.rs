@@ -1,0 +1,23 @@
+//! Names of what the backend counts and times. A recorder is the executable's affair.
+
+use metrics::{Unit, describe_counter, describe_histogram};
+
+/// Posts by `outcome`: new, repeat, denied, unknown, busy, failed.
+pub const POSTS: &str = "roomcast_posts_total";
+/// Messages written by one transaction.
+pub const POST_BATCH_SIZE: &str = "roomcast_post_batch_size";
+/// From the arrival of a post to its commit.
+pub const POST_SECONDS: &str = "roomcast_post_seconds";
+/// Posts that were accepted and are not answered yet.
+pub const POSTS_PENDING: &str = "roomcast_posts_pending";
+/// Statements that were tried again, by `reason`: clash or connection.
+pub const POST_RETRIES: &str = "roomcast_post_retries_total";
+
+/// Gives a recorder the texts that go with the names.
+pub fn describe() {
+    describe_counter!(POSTS, "Posts by outcome");
+    describe_histogram!(POST_BATCH_SIZE, "Messages written by one transaction");
+    describe_histogram!(POST_SECONDS, Unit::Seconds, "From the arrival of a post to its commit");
+    metrics::describe_gauge!(POSTS_PENDING, "Posts that are accepted and not answered yet");
+    describe_counter!(POST_RETRIES, "Statements of the write path that were tried again, by reason");
+}

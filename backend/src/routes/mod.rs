@@ -1,0 +1,115 @@
+//! The HTTP API: one resource a file, described by OpenAPI where it is routed, a problem for every error.
+
+mod auth;
+mod form;
+mod internal;
+mod me;
+mod membership;
+mod message;
+mod messages;
+mod read;
+mod rooms;
+
+use std::{any::Any, sync::LazyLock};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, MatchedPath, Request},
+    http::{HeaderValue, header},
+    middleware::{from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::{any, get},
+};
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer, trace::TraceLayer};
+use tracing::{Span, info_span};
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub use me::User;
+pub(crate) use membership::{create_room, enter, leave_room};
+pub use message::Message;
+
+use crate::{
+    ApiError, ApiState, Problem,
+    auth::{refuse_cross_site, require_internal_key},
+};
+
+/// The largest body of a request. The longest message takes 48 KiB when each character is written as two escapes.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Roomcast",
+        description = "Real-time chat: each member sees each message of a room exactly once, in commit order.\n\n\
+            Sign in with `POST /api/login`; the session is a cookie. Lists are paged by what the last page ended with, \
+            never by number. Every error is a problem (RFC 9457) with a stable `code`."
+    ),
+    components(schemas(Message))
+)]
+struct Description;
+
+/// What goes wrong, with any status from 400 on.
+#[derive(utoipa::IntoResponses)]
+#[response(status = "default", description = "A problem (RFC 9457)", content_type = "application/problem+json")]
+#[expect(dead_code, reason = "only its description is used")]
+struct AnyProblem(Problem);
+
+fn api() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(auth::register))
+        .routes(routes!(auth::login))
+        .routes(routes!(auth::logout))
+        .routes(routes!(me::me))
+        .routes(routes!(me::token))
+        .routes(routes!(rooms::mine, rooms::create))
+        .routes(routes!(rooms::discover))
+        .routes(routes!(rooms::get))
+        .routes(routes!(membership::join))
+        .routes(routes!(membership::leave))
+        .routes(routes!(membership::members))
+        .routes(routes!(messages::page, messages::create))
+        .routes(routes!(read::mark))
+}
+
+/// The description of `/api/*`.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    api().into_openapi()
+}
+
+/// `/api/*` for browsers and `/internal/*` for the hub, with their own answer to every address below them.
+pub fn router(state: ApiState) -> Router {
+    let (api, _) = api().split_for_parts();
+    let api = api
+        .route("/api/openapi.json", get(description))
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .route("/api/{*rest}", any(async || ApiError::NotFound))
+        .layer(from_fn(refuse_cross_site));
+    let internal = internal::router()
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .route("/internal/{*rest}", any(async || ApiError::NotFound))
+        .layer(from_fn_with_state(state.clone(), require_internal_key));
+    api.merge(internal)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
+        .with_state(state)
+}
+
+async fn description() -> Response {
+    static JSON: LazyLock<String> = LazyLock::new(|| openapi().to_json().unwrap_or_default());
+    ([(header::CONTENT_TYPE, "application/json")], JSON.as_str()).into_response()
+}
+
+fn span(request: &Request) -> Span {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    info_span!("request", http.method = %request.method(), http.route = route)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands over a box")]
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    ApiError::internal(format!("a handler panicked: {text}")).into_response()
+}

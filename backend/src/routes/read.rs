@@ -1,0 +1,59 @@
+//! `PUT /api/rooms/{room_id}/read`: how far I have read. It only moves forward.
+
+use axum::extract::State;
+use protocol::{Offset, Partition, ReadEvent};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{AnyProblem, membership::require_member};
+use crate::{
+    ApiError, ApiState, CurrentUser,
+    extract::{Json, RoomPath},
+    store,
+};
+
+/// How far.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct Read {
+    /// Everything up to here was read. Beyond the newest line means the newest line.
+    #[schema(value_type = u64)]
+    version: Offset,
+}
+
+/// Where the read position stands now.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReadPosition {
+    /// Everything up to here was read.
+    #[schema(value_type = u64)]
+    read_version: Offset,
+    /// Texts after it.
+    unread: i64,
+}
+
+/// Move my read position forward.
+#[utoipa::path(put, path = "/api/rooms/{room_id}/read", tag = "messages",
+    params(("room_id" = i64, Path)), request_body = Read,
+    responses((status = 200, description = "Where it stands now", body = ReadPosition), AnyProblem))]
+pub(super) async fn mark(
+    State(state): State<ApiState>,
+    user: CurrentUser,
+    RoomPath(room): RoomPath,
+    Json(read): Json<Read>,
+) -> Result<Json<ReadPosition>, ApiError> {
+    let mut tx = state.db.begin().await?;
+    let Some(moved) = store::members::mark_read(&mut tx, room, user.id, read.version).await? else {
+        require_member(&mut tx, room, &user).await?;
+        let position = store::members::read_position(&mut tx, room, user.id).await?;
+        return Ok(Json(position.ok_or(ApiError::NotMember)?.into()));
+    };
+    store::outbox::read_moved(&mut tx, user.id, &moved).await?;
+    tx.commit().await?;
+    state.hook.committed(Partition::of(room));
+    Ok(Json(moved.into()))
+}
+
+impl From<ReadEvent> for ReadPosition {
+    fn from(event: ReadEvent) -> Self {
+        Self { read_version: event.read_version, unread: event.unread }
+    }
+}

@@ -1,0 +1,90 @@
+//! What every handler has at hand: the pool, the writer of messages, who is signed in, and the configuration.
+
+use std::{sync::Arc, time::Duration};
+
+use protocol::Partition;
+use sqlx::PgPool;
+
+use crate::{
+    auth::{Attempts, Passwords, Sessions},
+    poster::{Poster, PosterLimits},
+};
+
+/// Settings of the backend. [`BackendConfig::new`] has the defaults; the secrets have none.
+#[derive(Clone)]
+pub struct BackendConfig {
+    /// Signs connection tokens (HS256); the hub has the same.
+    pub token_secret: String,
+    /// How long a connection token is valid. The SDK fetches the next one by itself.
+    pub token_ttl: Duration,
+    /// How long a session lives after its last use.
+    pub session_ttl: Duration,
+    /// Adds `Secure` to cookies: on wherever the page is served over HTTPS.
+    pub secure_cookies: bool,
+    /// Bearer key of `/internal/*`. Empty: nobody may ask there.
+    pub internal_key: String,
+    /// Wrong passwords that one address may try for one username within a minute.
+    pub failed_logins_per_minute: u32,
+    /// Bounds of the queues in front of the database.
+    pub poster: PosterLimits,
+    /// The seeded users may be shown on the sign-in page.
+    pub demo: bool,
+}
+
+impl BackendConfig {
+    /// The defaults with these secrets.
+    pub fn new(token_secret: impl Into<String>, internal_key: impl Into<String>) -> Self {
+        Self {
+            token_secret: token_secret.into(),
+            token_ttl: Duration::from_mins(10),
+            session_ttl: Duration::from_hours(30 * 24),
+            secure_cookies: false,
+            internal_key: internal_key.into(),
+            failed_logins_per_minute: 10,
+            poster: PosterLimits::default(),
+            demo: false,
+        }
+    }
+}
+
+/// Told after each commit that wrote outbox rows, so that a relay need not wait for its next poll.
+pub trait CommitHook: Send + Sync + 'static {
+    /// Must not block: it runs between the commit and the answer to the author.
+    fn committed(&self, partition: Partition);
+}
+
+/// Shared by all handlers; cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The pool of [`connect`](crate::connect).
+    pub db: PgPool,
+    /// Writes messages.
+    pub poster: Poster,
+    /// As configured.
+    pub config: Arc<BackendConfig>,
+    pub(crate) hook: Arc<dyn CommitHook>,
+    pub(crate) sessions: Sessions,
+    pub(crate) passwords: Passwords,
+    pub(crate) attempts: Attempts,
+}
+
+impl ApiState {
+    /// Joins the parts. Starts nothing: tasks begin with the first message.
+    pub fn new(db: PgPool, config: BackendConfig, hook: Arc<dyn CommitHook>) -> Self {
+        Self {
+            poster: Poster::new(db.clone(), hook.clone(), config.poster),
+            sessions: Sessions::new(db.clone(), config.session_ttl),
+            passwords: Passwords::default(),
+            attempts: Attempts::new(config.failed_logins_per_minute),
+            config: Arc::new(config),
+            hook,
+            db,
+        }
+    }
+
+    /// Refuses new messages and returns when those that were accepted are written. Call it after the server has
+    /// stopped taking requests and before the pool is closed.
+    pub async fn stop(&self) {
+        self.poster.stop().await;
+    }
+}

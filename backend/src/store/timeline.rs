@@ -1,0 +1,126 @@
+//! The lines of a room, by version.
+
+use protocol::{Author, ClientMessageId, Kind, Offset, RoomId, SCHEMA, TimelineEvent, UserId};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::rooms::Head;
+
+/// A page of a timeline.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Ascending by version.
+    pub messages: Vec<TimelineEvent>,
+    /// Whether there is more in the direction of the page: older, or newer when it was asked for by `after`.
+    pub has_more: bool,
+}
+
+struct Line {
+    version: i64,
+    kind: i16,
+    author_id: i64,
+    author_name: String,
+    text: String,
+    client_id: Option<Uuid>,
+    members: i32,
+    texts: i64,
+    created_at: OffsetDateTime,
+}
+
+impl Line {
+    fn event(self, room: RoomId) -> TimelineEvent {
+        TimelineEvent {
+            schema: SCHEMA,
+            room,
+            version: self.version.into(),
+            // The table's check admits no other number.
+            kind: Kind::try_from(self.kind).unwrap_or(Kind::Text),
+            author: Author { id: UserId(self.author_id), name: self.author_name },
+            text: self.text,
+            client_id: self.client_id.map(ClientMessageId),
+            members: self.members,
+            texts: self.texts,
+            created_at: self.created_at,
+        }
+    }
+}
+
+/// The newest lines before `before`; or, when `after` is given, the oldest after it.
+pub async fn page(
+    conn: &mut PgConnection,
+    room: RoomId,
+    before: Option<Offset>,
+    after: Option<Offset>,
+    limit: u32,
+) -> sqlx::Result<Page> {
+    let one_more = i64::from(limit) + 1;
+    let before = before.map_or(i64::MAX, i64::from);
+    let mut lines = match after {
+        Some(after) => newer(conn, room, after.into(), before, one_more).await?,
+        None => older(conn, room, before, one_more).await?,
+    };
+    let has_more = lines.len() > limit as usize;
+    lines.truncate(limit as usize);
+    if after.is_none() {
+        lines.reverse();
+    }
+    Ok(Page { messages: lines.into_iter().map(|line| line.event(room)).collect(), has_more })
+}
+
+async fn older(conn: &mut PgConnection, room: RoomId, before: i64, limit: i64) -> sqlx::Result<Vec<Line>> {
+    sqlx::query_as!(
+        Line,
+        "select version, kind, author_id, author_name, text, client_id, members, texts, created_at
+           from messages where room_id = $1 and version < $2 order by version desc limit $3",
+        room.0,
+        before,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+async fn newer(conn: &mut PgConnection, room: RoomId, after: i64, before: i64, limit: i64) -> sqlx::Result<Vec<Line>> {
+    sqlx::query_as!(
+        Line,
+        "select version, kind, author_id, author_name, text, client_id, members, texts, created_at
+           from messages where room_id = $1 and version > $2 and version < $3 order by version limit $4",
+        room.0,
+        after,
+        before,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Writes the line that [`super::rooms::advance`] made room for: somebody joined, left, or created the room.
+pub async fn append(conn: &mut PgConnection, room: &Head, kind: Kind, author: &Author) -> sqlx::Result<TimelineEvent> {
+    sqlx::query!(
+        "insert into messages (room_id, version, kind, author_id, author_name, members, texts, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        room.id.0,
+        i64::from(room.version),
+        kind as i16,
+        author.id.0,
+        author.name,
+        room.member_count,
+        room.texts,
+        room.bumped_at
+    )
+    .execute(conn)
+    .await?;
+    Ok(TimelineEvent {
+        schema: SCHEMA,
+        room: room.id,
+        version: room.version,
+        kind,
+        author: author.clone(),
+        text: String::new(),
+        client_id: None,
+        members: room.member_count,
+        texts: room.texts,
+        created_at: room.bumped_at,
+    })
+}
