@@ -53,10 +53,9 @@ pub async fn subscriptions(db: &PgPool, user: &str) -> sqlx::Result<Vec<Subscrip
     let mut conn = db.acquire().await?;
     let rooms = store::rooms::positions(&mut conn, user).await?;
     let own = Subscription { channel: Channel::user(user), position: None };
-    let rooms = rooms.into_iter().map(|(room, position)| Subscription {
-        channel: Channel::room(room),
-        position: Some(position),
-    });
+    let rooms = rooms
+        .into_iter()
+        .map(|(room, position)| Subscription { channel: Channel::room(room), position: Some(position) });
     Ok(std::iter::once(own).chain(rooms).collect())
 }
 

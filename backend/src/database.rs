@@ -81,7 +81,9 @@ pub async fn check_schema(db: &PgPool) -> Result<(), SchemaError> {
     for expected in MIGRATOR.iter() {
         match applied.iter().find(|applied| applied.version == expected.version) {
             None => return Err(SchemaError::Missing(expected.version)),
-            Some(applied) if applied.checksum != expected.checksum => return Err(SchemaError::Changed(expected.version)),
+            Some(applied) if applied.checksum != expected.checksum => {
+                return Err(SchemaError::Changed(expected.version));
+            }
             Some(_) => {}
         }
     }

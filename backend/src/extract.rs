@@ -35,7 +35,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let field = error.path().to_string();
             let error = error.into_inner();
-            if error.is_data() { ApiError::field(&field, error.to_string()) } else { ApiError::Syntax(error.to_string()) }
+            if error.is_data() {
+                ApiError::field(&field, error.to_string())
+            } else {
+                ApiError::Syntax(error.to_string())
+            }
         })?;
         json.end().map_err(|error| ApiError::Syntax(error.to_string()))?;
         Ok(Self(value))

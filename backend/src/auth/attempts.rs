@@ -73,7 +73,9 @@ mod tests {
         }
         let failed = (attempts.begin("alice", address).await.unwrap(), attempts.begin("alice", address).await.unwrap());
         drop(failed);
-        assert!(matches!(attempts.begin("alice", address).await, Err(ApiError::TooManyAttempts(wait)) if wait <= WINDOW));
+        assert!(
+            matches!(attempts.begin("alice", address).await, Err(ApiError::TooManyAttempts(wait)) if wait <= WINDOW)
+        );
         assert!(attempts.begin("bob", address).await.is_ok());
         assert!(attempts.begin("alice", None).await.is_ok());
     }

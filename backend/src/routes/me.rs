@@ -39,10 +39,7 @@ pub(super) async fn me(user: CurrentUser) -> Json<User> {
 /// A short-lived token for `/connection/websocket`.
 #[utoipa::path(get, path = "/api/token", tag = "session",
     responses((status = 200, description = "A token for this user", body = ConnectionToken), AnyProblem))]
-pub(super) async fn token(
-    State(state): State<ApiState>,
-    user: CurrentUser,
-) -> Result<Json<ConnectionToken>, ApiError> {
+pub(super) async fn token(State(state): State<ApiState>, user: CurrentUser) -> Result<Json<ConnectionToken>, ApiError> {
     let ttl = state.config.token_ttl;
     let token = auth::sign(&user, &state.config.token_secret, ttl)?;
     Ok(Json(ConnectionToken { token, expires_in: ttl.as_secs() }))

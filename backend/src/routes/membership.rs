@@ -51,7 +51,7 @@ pub(super) async fn join(
 ) -> Result<Json<Room>, ApiError> {
     let mut tx = state.db.begin().await?;
     let room = store::rooms::lock(&mut tx, id).await?.ok_or(ApiError::NoSuchRoom)?;
-    let joined = enter(&mut tx, &room, &user).await?;
+    let joined = add_member(&mut tx, &room, &user).await?;
     let view = store::rooms::get(&mut tx, id, user.id).await?.ok_or(ApiError::NoSuchRoom)?;
     tx.commit().await?;
     if joined {
@@ -70,7 +70,7 @@ pub(super) async fn leave(
 ) -> Result<StatusCode, ApiError> {
     let mut tx = state.db.begin().await?;
     let room = store::rooms::lock(&mut tx, id).await?.ok_or(ApiError::NoSuchRoom)?;
-    let left = leave_room(&mut tx, &room, &user).await?;
+    let left = remove_member(&mut tx, &room, &user).await?;
     tx.commit().await?;
     if left {
         state.hook.committed(Partition::of(id));
@@ -108,11 +108,7 @@ pub(super) async fn require_member(conn: &mut PgConnection, room: RoomId, user: 
 }
 
 /// A new room with its first member and its first line; None if the name is taken.
-pub(crate) async fn create_room(
-    conn: &mut PgConnection,
-    name: &str,
-    user: &CurrentUser,
-) -> sqlx::Result<Option<RoomId>> {
+pub(crate) async fn add_room(conn: &mut PgConnection, name: &str, user: &CurrentUser) -> sqlx::Result<Option<RoomId>> {
     let Some(room) = store::rooms::insert(conn, name).await? else { return Ok(None) };
     store::members::insert(conn, &room, user.id).await?;
     let room = store::rooms::advance(conn, room.id, 1).await?;
@@ -123,7 +119,7 @@ pub(crate) async fn create_room(
 }
 
 /// One member more in a locked room; false if they were in it.
-pub(crate) async fn enter(conn: &mut PgConnection, room: &Head, user: &CurrentUser) -> sqlx::Result<bool> {
+pub(crate) async fn add_member(conn: &mut PgConnection, room: &Head, user: &CurrentUser) -> sqlx::Result<bool> {
     if !store::members::insert(conn, room, user.id).await? {
         return Ok(false);
     }
@@ -135,7 +131,7 @@ pub(crate) async fn enter(conn: &mut PgConnection, room: &Head, user: &CurrentUs
 }
 
 /// One member less in a locked room; false if they were not in it.
-pub(crate) async fn leave_room(conn: &mut PgConnection, room: &Head, user: &CurrentUser) -> sqlx::Result<bool> {
+pub(crate) async fn remove_member(conn: &mut PgConnection, room: &Head, user: &CurrentUser) -> sqlx::Result<bool> {
     if !store::members::delete(conn, room, user.id).await? {
         return Ok(false);
     }

@@ -26,7 +26,7 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use me::User;
-pub(crate) use membership::{create_room, enter, leave_room};
+pub(crate) use membership::{add_member, add_room};
 pub use message::Message;
 
 use crate::{

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     AnyProblem,
     form::{self, Paging},
-    membership::create_room,
+    membership::add_room,
 };
 use crate::{
     ApiError, ApiState, CurrentUser,
@@ -78,7 +78,7 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<Room>), ApiError> {
     let name = form::shown_name(&new.name, 80).map_err(|message| ApiError::field("name", message))?;
     let mut tx = state.db.begin().await?;
-    let id = create_room(&mut tx, &name, &user).await?.ok_or(ApiError::RoomNameTaken)?;
+    let id = add_room(&mut tx, &name, &user).await?.ok_or(ApiError::RoomNameTaken)?;
     let room = store::rooms::get(&mut tx, id, user.id).await?.ok_or(ApiError::NoSuchRoom)?;
     tx.commit().await?;
     state.hook.committed(Partition::of(id));

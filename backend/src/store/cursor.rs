@@ -33,7 +33,8 @@ impl FromStr for ByActivity {
         let (micros, room) = text.split_once('.').ok_or(CursorError)?;
         let micros: i64 = micros.parse().map_err(|_| CursorError)?;
         Ok(Self {
-            bumped_at: OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).map_err(|_| CursorError)?,
+            bumped_at: OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
+                .map_err(|_| CursorError)?,
             room: room.parse().map_err(|_| CursorError)?,
         })
     }

@@ -114,11 +114,7 @@ pub async fn mark_read(
 }
 
 /// How far a member has read; None for strangers.
-pub async fn read_position(
-    conn: &mut PgConnection,
-    room: RoomId,
-    user: UserId,
-) -> sqlx::Result<Option<ReadEvent>> {
+pub async fn read_position(conn: &mut PgConnection, room: RoomId, user: UserId) -> sqlx::Result<Option<ReadEvent>> {
     let row = sqlx::query!(
         r#"select m.read_version, r.texts - m.read_texts as "unread!"
              from members m join rooms r on r.id = m.room_id where m.room_id = $1 and m.user_id = $2"#,

@@ -1,6 +1,8 @@
 //! Rows for the relay, in the transaction of what they announce. (Messages bring their own: see [`super::messages`].)
 
-use protocol::{Channel, ChatEvent, Partition, Publish, ReadEvent, RoomId, Subscribe, TimelineEvent, Unsubscribe, UserId};
+use protocol::{
+    Channel, ChatEvent, Partition, Publish, ReadEvent, RoomId, Subscribe, TimelineEvent, Unsubscribe, UserId,
+};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use sqlx::{PgConnection, types::Json};

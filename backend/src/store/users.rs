@@ -42,9 +42,10 @@ pub async fn insert(conn: &mut PgConnection, user: &NewUser<'_>) -> sqlx::Result
 
 /// The person who signs in by this name.
 pub async fn by_username(conn: &mut PgConnection, username: &str) -> sqlx::Result<Option<Credentials>> {
-    let row = sqlx::query!("select id, username, name, is_admin, password_hash from users where username = $1", username)
-        .fetch_optional(conn)
-        .await?;
+    let row =
+        sqlx::query!("select id, username, name, is_admin, password_hash from users where username = $1", username)
+            .fetch_optional(conn)
+            .await?;
     Ok(row.map(|row| Credentials {
         user: CurrentUser { id: UserId(row.id), username: row.username, name: row.name, is_admin: row.is_admin },
         password_hash: row.password_hash,
