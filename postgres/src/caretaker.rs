@@ -14,16 +14,22 @@ use std::{
 
 use crate::error::{Error, While};
 
-/// $1 database files, $2 signal, $3 what to remove (may be empty).
+/// $1 database files, $2 signal, $3 what to remove (may be empty). Standard input tells the pid of the server, then
+/// "stopped" if all ended in order.
 ///
-/// The program may have died between the start of the server and its first pid file, so that file is looked for more
-/// than once. The signals that stop everything else must not stop the one who tidies up.
+/// The server is signalled only while its pid file names it: never a stranger with its pid, never the server of a program
+/// that was started quickly after. The program may die before that file is written, so it is looked for more than
+/// once. The signals that stop everything else must not stop the one who tidies up.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
-read -r word && [ "$word" = stopped ] && exit 0
+pid=
+while read -r word; do
+    [ "$word" = stopped ] && exit 0
+    pid=$word
+done
 tries=0
-while [ "$tries" -lt 20 ]; do
-    if read -r pid <"$1/postmaster.pid" && [ "$pid" != "$PPID_AT_START" ]; then
+while [ -n "$pid" ] && [ "$tries" -lt 20 ]; do
+    if read -r serving <"$1/postmaster.pid" && [ "$serving" = "$pid" ]; then
         kill -s "$2" "$pid"
         break
     fi
@@ -32,7 +38,7 @@ while [ "$tries" -lt 20 ]; do
 done
 [ -n "$3" ] || exit 0
 tries=0
-while [ -e "$1/postmaster.pid" ] && kill -0 "$pid" && [ "$tries" -lt 100 ]; do
+while [ -n "$pid" ] && kill -0 "$pid" && [ "$tries" -lt 100 ]; do
     tries=$((tries + 1))
     sleep 0.1
 done
@@ -53,7 +59,7 @@ pub(crate) enum LastWill<'a> {
 pub(crate) struct Caretaker(Child);
 
 impl Caretaker {
-    /// Starts waiting. To be called before the server starts, so that there is no moment without it.
+    /// Starts waiting. To be called before the server starts, so that there is hardly a moment without it.
     pub(crate) fn employ(pgdata: &Path, will: LastWill<'_>) -> Result<Self, Error> {
         let (signal, remove) = match will {
             LastWill::Stop => ("INT", Path::new("")),
@@ -64,7 +70,6 @@ impl Caretaker {
             .arg(pgdata)
             .arg(signal)
             .arg(remove)
-            .env("PPID_AT_START", std::process::id().to_string())
             .current_dir("/")
             .process_group(0) // Ctrl-C in the terminal is for the program alone
             .stdin(Stdio::piped())
@@ -75,11 +80,23 @@ impl Caretaker {
             .when(|| "run /bin/sh".to_owned())
     }
 
+    /// Says which process is the server. The latest counts.
+    pub(crate) fn watch(&mut self, pid: u32) {
+        self.tell(&pid.to_string());
+    }
+
     /// The server ended in order: nothing is left to do.
     pub(crate) fn dismiss(&mut self) {
-        if let Some(mut pipe) = self.0.stdin.take() {
-            let _ = pipe.write_all(b"stopped\n");
-        }
+        self.tell("stopped");
+        drop(self.0.stdin.take());
         let _ = self.0.wait();
+    }
+
+    /// Somebody may have killed the shell. The next start copes with what it would have tidied up.
+    fn tell(&mut self, line: &str) {
+        let told = self.0.stdin.as_mut().map_or(Ok(()), |pipe| pipe.write_all(format!("{line}\n").as_bytes()));
+        if let Err(error) = told {
+            tracing::warn!(%error, "the caretaker of PostgreSQL is gone");
+        }
     }
 }

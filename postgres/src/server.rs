@@ -112,7 +112,7 @@ impl Server {
         options.progress.tell(Step::Starting { major: binaries.major });
         let will = if options.temporary { LastWill::Remove(directory.path()) } else { LastWill::Stop };
         let mut caretaker = Caretaker::employ(&pgdata, will)?;
-        match launch(binaries, options, &directory, options.port) {
+        match launch(binaries, options, &directory, options.port, &mut caretaker) {
             Ok((child, port)) => Ok(Self {
                 binaries: binaries.clone(),
                 options: options.clone(),
@@ -176,7 +176,7 @@ impl Server {
     pub fn restart(&mut self) -> Result<(), Error> {
         self.end();
         pid_file::clear_the_way(&self.pgdata(), &self.options.progress)?;
-        let (child, port) = launch(&self.binaries, &self.options, &self.directory, self.port)?;
+        let (child, port) = launch(&self.binaries, &self.options, &self.directory, self.port, &mut self.caretaker)?;
         self.port = port;
         *self.lock() = child;
         Ok(())
@@ -220,12 +220,18 @@ impl Drop for Server {
 }
 
 /// Starts the process and waits until it is ready. A free port can be taken by somebody else before the server binds it.
-fn launch(binaries: &Binaries, options: &Options, directory: &DataDirectory, port: u16) -> Result<(Child, u16), Error> {
+fn launch(
+    binaries: &Binaries,
+    options: &Options,
+    directory: &DataDirectory,
+    port: u16,
+    caretaker: &mut Caretaker,
+) -> Result<(Child, u16), Error> {
     let begin = Instant::now();
     let mut ports_left = if port == 0 { 5 } else { 1 };
     loop {
         let port = if port == 0 { free_port()? } else { port };
-        match launch_on(binaries, options, directory, port) {
+        match launch_on(binaries, options, directory, port, caretaker) {
             Ok(child) => return Ok((child, port)),
             Err(Error::Start { tail, .. }) if tail.contains("Address already in use") && ports_left > 1 => {
                 ports_left -= 1;
@@ -245,7 +251,13 @@ fn free_port() -> Result<u16, Error> {
         .when(|| "find a free port on 127.0.0.1".to_owned())
 }
 
-fn launch_on(binaries: &Binaries, options: &Options, directory: &DataDirectory, port: u16) -> Result<Child, Error> {
+fn launch_on(
+    binaries: &Binaries,
+    options: &Options,
+    directory: &DataDirectory,
+    port: u16,
+    caretaker: &mut Caretaker,
+) -> Result<Child, Error> {
     let pgdata = directory.pgdata(binaries.major);
     let (log, output) = directory.new_log()?;
     let errors = output.try_clone().when(|| format!("open {}", log.display()))?;
@@ -269,6 +281,7 @@ fn launch_on(binaries: &Binaries, options: &Options, directory: &DataDirectory, 
         .stderr(errors);
     directory.account().apply(&mut command);
     let mut child = command.spawn().when(|| format!("run {}", program.display()))?;
+    caretaker.watch(child.id());
     match wait_until_ready(&mut child, &pgdata) {
         Ok(()) => Ok(child),
         Err(reason) => {
