@@ -18,6 +18,9 @@ use crate::{
     error::{Error, While},
 };
 
+/// Of the `postgres` role; readable by the server's user (and root) alone.
+pub(crate) const PASSWORD_FILE: &str = "password";
+
 /// From this version on, letters outside ASCII have upper and lower case without a locale of the system.
 const FIRST_WITH_BUILTIN_LOCALE: u32 = 17;
 
@@ -97,7 +100,7 @@ impl DataDirectory {
     }
 
     fn password_file(&self) -> PathBuf {
-        self.path.join("password")
+        self.path.join(PASSWORD_FILE)
     }
 
     fn password(&self, must_exist: bool) -> Result<String, Error> {

@@ -63,6 +63,12 @@ pub enum Error {
         /// The other program, as far as it said so.
         pid: String,
     },
+    /// Nothing to connect to.
+    #[error("no PostgreSQL runs on the data directory {data_dir}")]
+    NotRunning {
+        /// The directory.
+        data_dir: PathBuf,
+    },
     /// The data directory is there and its password is not.
     #[error(
         "{0} is missing but the database files are there; restore it, or start over with --fresh, which removes the data"

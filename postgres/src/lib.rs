@@ -26,6 +26,7 @@ mod download;
 mod error;
 mod pid_file;
 mod progress;
+mod running;
 mod server;
 pub mod testkit;
 
@@ -33,4 +34,5 @@ pub use binaries::{BINARIES_VARIABLE, Binaries, OLDEST_MAJOR, Origin, Search};
 pub use directories::Directories;
 pub use error::Error;
 pub use progress::{Progress, Step};
+pub use running::url_of_running;
 pub use server::{Options, Server};

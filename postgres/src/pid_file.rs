@@ -37,6 +37,11 @@ impl PidFile {
         self.text.lines().next()?.trim().parse().ok()
     }
 
+    /// The fourth line.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.text.lines().nth(3)?.trim().parse().ok()
+    }
+
     /// The eighth line is the server's state; `pg_ctl` waits for the same word.
     pub(crate) fn is_ready(&self) -> bool {
         self.text.lines().nth(7).is_some_and(|state| state.trim() == "ready")
@@ -71,7 +76,7 @@ pub(crate) fn clear_the_way(pgdata: &Path, progress: &Progress) -> Result<(), Er
 
 /// Whether process `pid` is the server of `pgdata`: servers work in their data directory, zombies nowhere.
 /// `None` where the system does not tell; postgres then judges by itself.
-fn serves(pid: i32, pgdata: &Path) -> Option<bool> {
+pub(crate) fn serves(pid: i32, pgdata: &Path) -> Option<bool> {
     let directory = fs::canonicalize(pgdata).ok()?;
     fs::symlink_metadata("/proc/self").ok()?;
     match fs::read_link(format!("/proc/{pid}/cwd")) {

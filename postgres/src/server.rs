@@ -131,7 +131,7 @@ impl Server {
 
     /// The address of `database` on this server, password included.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://postgres:{}@127.0.0.1:{}/{database}", self.password, self.port)
+        url(&self.password, self.port, database)
     }
 
     /// Its TCP port.
@@ -217,6 +217,10 @@ impl Drop for Server {
         }
         self.caretaker.dismiss();
     }
+}
+
+pub(crate) fn url(password: &str, port: u16, database: &str) -> String {
+    format!("postgres://postgres:{password}@127.0.0.1:{port}/{database}")
 }
 
 /// Starts the process and waits until it is ready. A free port can be taken by somebody else before the server binds it.

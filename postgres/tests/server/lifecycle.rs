@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, sync::Arc, sync::Mutex, time::Duration};
 
-use embedded_postgres::{Error, Options, Progress, Step, testkit};
+use embedded_postgres::{Error, Options, Progress, Step, testkit, url_of_running};
 use sqlx::{Connection, PgConnection};
 
 use crate::harness::{answers, connect, notes, scratch, start, write_note};
@@ -47,6 +47,17 @@ async fn a_second_start_on_the_same_data_is_refused_and_says_who_uses_it() {
 
     server.stop();
     start(options).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_program_finds_the_server_that_runs_and_none_that_does_not() {
+    let place = scratch();
+    let data = place.path().join("data");
+    assert!(matches!(url_of_running(&data, "postgres"), Err(Error::NotRunning { .. })));
+    let server = start(Options::durable(&data)).await.unwrap();
+    assert_eq!(url_of_running(&data, "postgres").unwrap(), server.url("postgres"));
+    server.stop();
+    assert!(matches!(url_of_running(&data, "postgres"), Err(Error::NotRunning { .. })));
 }
 
 #[tokio::test]
