@@ -1,0 +1,16 @@
+//! Whatever process is killed whenever, each member's client ends with exactly the database's timeline.
+//!
+//! Every scenario runs against the product in one process and in three.
+
+mod faults;
+mod kills;
+mod load;
+mod refusals;
+
+use embedded_postgres::testkit::TestDatabase;
+
+/// A database that the product will migrate itself.
+async fn database() -> TestDatabase {
+    static NOTHING: sqlx::migrate::Migrator = sqlx::migrate::Migrator::DEFAULT;
+    embedded_postgres::testkit::database(&NOTHING).await
+}
