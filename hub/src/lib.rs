@@ -1,1 +1,31 @@
-//! hub
+//! The sockets: delivers publications to browsers over the Centrifuge client protocol.
+//!
+//! A hub knows no database and no Kafka. It is told what to deliver ([`Hub::execute`], or its server API) and asks an
+//! [`Authority`] who may hear what. Per channel it delivers each publication exactly once, in order, without a hole.
+
+mod api;
+mod authority;
+mod codes;
+mod config;
+mod connect;
+mod connection;
+mod context;
+mod frame;
+mod heartbeat;
+mod history;
+mod hub;
+mod metrics;
+mod reader;
+mod registry;
+mod request;
+mod sequencer;
+mod session;
+mod shard;
+mod standing;
+mod stream;
+mod token;
+mod upgrade;
+
+pub use authority::{Access, Authority, AuthorityError, Backlog, Subscription};
+pub use config::{Counting, HubConfig, Namespace, SubscribeRight};
+pub use hub::{Accepted, Hub, HubError, Rejection};

@@ -1,0 +1,43 @@
+//! What every part of a running hub shares.
+
+use std::{future::Future, sync::Arc};
+
+use tokio::{runtime, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    authority::{Authority, AuthorityError},
+    config::HubConfig,
+    registry::Registry,
+    token::TokenVerifier,
+};
+
+pub(crate) struct Context {
+    pub(crate) config: HubConfig,
+    pub(crate) authority: Arc<dyn Authority>,
+    pub(crate) tokens: TokenVerifier,
+    pub(crate) registry: Registry,
+    /// The runtime that started the hub. The authority is asked there: its database connections belong to it.
+    pub(crate) runtime: runtime::Handle,
+    /// Questions to the authority and upgrades under way.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stopping: CancellationToken,
+}
+
+impl Context {
+    /// Has the authority asked on its runtime, for as long as it may take.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl Future<Output = Result<T, AuthorityError>> + Send + 'static,
+    ) -> Result<T, AuthorityError> {
+        let patience = self.config.authority_timeout;
+        let stopping = self.stopping.clone();
+        let question = async move { stopping.run_until_cancelled(timeout(patience, question)).await };
+        match self.tasks.spawn_on(question, &self.runtime).await {
+            Ok(Some(Ok(answer))) => answer,
+            Ok(Some(Err(elapsed))) => Err(AuthorityError::unavailable(elapsed)),
+            Ok(None) => Err(AuthorityError::unavailable("the hub is stopping")),
+            Err(panicked) => Err(AuthorityError::unavailable(panicked)),
+        }
+    }
+}

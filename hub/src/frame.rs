@@ -1,0 +1,367 @@
+//! What crosses the socket towards a client: JSON replies and pushes, each in one unmasked WebSocket frame.
+//!
+//! Zero values are omitted, as SDKs expect, and a line break never leaves inside a payload: it would end the message.
+//! A publication is encoded once; every subscriber and the history share its bytes.
+
+use std::{collections::BTreeMap, io::Write};
+
+use bytes::Bytes;
+use protocol::{Channel, Offset, Position};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::codes::{Disconnect, ErrorCode, Unsubscribed};
+
+/// A server's ping.
+pub(crate) const PING: Bytes = Bytes::from_static(&[0x81, 2, b'{', b'}']);
+
+const TEXT: u8 = 0x81;
+const CLOSE: u8 = 0x88;
+/// Joining more than this saves nothing: the copy then costs what the call would.
+const LARGEST_WRITE: usize = 64 << 10;
+/// The longest header of an unmasked frame: opcode, 127, and a 64-bit length.
+const HEADER: usize = 10;
+
+/// One publication, ready to be sent and to be kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Publication {
+    pub(crate) offset: Offset,
+    /// The whole frame of its push.
+    pub(crate) frame: Bytes,
+    /// `{"data":…,"offset":…}`: the part of `frame` that a reply to a returning client repeats.
+    pub(crate) body: Bytes,
+}
+
+impl Publication {
+    /// Encodes `data` for `channel`; offset 0 stands for a publication that nobody counts.
+    pub(crate) fn encode(channel: &Channel, offset: Offset, data: &RawValue, tags: &BTreeMap<String, String>) -> Self {
+        let mut frame = FrameWriter::with_capacity(data.get().len() + channel.as_str().len() + 64);
+        frame.raw(b"{\"push\":{\"channel\":");
+        frame.json(channel.as_str());
+        frame.raw(b",\"pub\":");
+        let start = frame.len();
+        frame.raw(b"{\"data\":");
+        frame.data(data);
+        if !offset.is_zero() {
+            frame.number(b",\"offset\":", offset.0);
+        }
+        if !tags.is_empty() {
+            frame.raw(b",\"tags\":");
+            frame.json(tags);
+        }
+        frame.raw(b"}");
+        let end = frame.len();
+        frame.raw(b"}}");
+        let (frame, payload) = frame.finish();
+        let body = frame.slice(payload + start..payload + end);
+        Self { offset, frame, body }
+    }
+}
+
+/// What a client is told about a subscription: the body of a subscribe reply, of a `subscribe` push and of a
+/// connect reply's `subs`.
+#[derive(Debug, Default)]
+pub(crate) struct Subscribed {
+    pub(crate) recoverable: bool,
+    /// Where the client stands from now on.
+    pub(crate) position: Position,
+    pub(crate) was_recovering: bool,
+    pub(crate) recovered: bool,
+    pub(crate) publications: Vec<Bytes>,
+}
+
+impl Subscribed {
+    /// The JSON object.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let room = self.publications.iter().map(|publication| publication.len() + 1).sum::<usize>();
+        let mut json = Object::with_capacity(room + 160);
+        if self.recoverable {
+            json.field("recoverable", &true);
+            json.field("epoch", &self.position.epoch);
+        }
+        if !self.publications.is_empty() {
+            json.list("publications", &self.publications);
+        }
+        if self.recovered {
+            json.field("recovered", &true);
+        }
+        if !self.position.offset.is_zero() {
+            json.field("offset", &self.position.offset);
+        }
+        if self.recoverable {
+            json.field("positioned", &true);
+        }
+        if self.was_recovering {
+            json.field("was_recovering", &true);
+        }
+        json.finish()
+    }
+}
+
+/// `{"id":…,"<kind>":<body>}`.
+pub(crate) fn reply(id: u32, kind: &str, body: &[u8]) -> Bytes {
+    let mut frame = FrameWriter::with_capacity(body.len() + 40);
+    frame.number(b"{\"id\":", u64::from(id));
+    frame.raw(b",");
+    frame.json(kind);
+    frame.raw(b":");
+    frame.raw(body);
+    frame.raw(b"}");
+    frame.finish().0
+}
+
+/// `{"id":…,"error":{…}}`.
+pub(crate) fn error(id: u32, error: ErrorCode) -> Bytes {
+    let mut body = Object::with_capacity(64);
+    body.field("code", &error.code);
+    body.field("message", &error.message);
+    if error.temporary {
+        body.field("temporary", &true);
+    }
+    reply(id, "error", &body.finish())
+}
+
+/// `{"push":{"channel":…,"<kind>":<body>}}`.
+fn push(channel: &Channel, kind: &str, body: &[u8]) -> Bytes {
+    let mut frame = FrameWriter::with_capacity(body.len() + 64);
+    frame.raw(b"{\"push\":{\"channel\":");
+    frame.json(channel.as_str());
+    frame.raw(b",");
+    frame.json(kind);
+    frame.raw(b":");
+    frame.raw(body);
+    frame.raw(b"}}");
+    frame.finish().0
+}
+
+/// The server has added a channel.
+pub(crate) fn subscribe_push(channel: &Channel, subscribed: &Subscribed) -> Bytes {
+    push(channel, "subscribe", &subscribed.encode())
+}
+
+/// The server has taken a channel away.
+pub(crate) fn unsubscribe_push(channel: &Channel, why: Unsubscribed) -> Bytes {
+    let mut body = Object::with_capacity(64);
+    body.field("code", &why.code);
+    body.field("reason", &why.reason);
+    push(channel, "unsubscribe", &body.finish())
+}
+
+/// A Close frame.
+pub(crate) fn close(why: &Disconnect) -> Bytes {
+    let mut frame = FrameWriter::with_capacity(why.reason.len() + 2);
+    frame.raw(&why.code.to_be_bytes());
+    frame.raw(why.reason.as_bytes());
+    frame.finish_as(CLOSE).0
+}
+
+/// Frames that follow each other, joined to as few writes as is sensible.
+pub(crate) fn joined(frames: &[Bytes]) -> Vec<Bytes> {
+    let mut writes: Vec<Bytes> = Vec::new();
+    let mut rest = frames;
+    while let Some(first) = rest.first() {
+        let mut bytes = first.len();
+        let more = rest[1..].iter().take_while(|frame| {
+            bytes += frame.len();
+            bytes <= LARGEST_WRITE
+        });
+        let (now, later) = rest.split_at(1 + more.count());
+        writes.push(if let [single] = now { single.clone() } else { now.concat().into() });
+        rest = later;
+    }
+    writes
+}
+
+/// Writes a JSON object field by field.
+pub(crate) struct Object(Vec<u8>);
+
+impl Object {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        let mut object = Vec::with_capacity(bytes);
+        object.push(b'{');
+        Self(object)
+    }
+
+    pub(crate) fn field(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
+        self.name(name);
+        write_json(&mut self.0, value);
+    }
+
+    pub(crate) fn raw_field(&mut self, name: &str, json: &[u8]) {
+        self.name(name);
+        self.0.extend_from_slice(json);
+    }
+
+    pub(crate) fn list(&mut self, name: &str, items: &[Bytes]) {
+        self.name(name);
+        self.0.push(b'[');
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                self.0.push(b',');
+            }
+            self.0.extend_from_slice(item);
+        }
+        self.0.push(b']');
+    }
+
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        self.0.push(b'}');
+        self.0
+    }
+
+    fn name(&mut self, name: &str) {
+        if self.0.len() > 1 {
+            self.0.push(b',');
+        }
+        write_json(&mut self.0, name);
+        self.0.push(b':');
+    }
+}
+
+/// Strings, numbers and maps of strings always have a JSON form, and a `Vec` takes every write.
+fn write_json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    let written = serde_json::to_writer(out, value);
+    debug_assert!(written.is_ok(), "{written:?}");
+}
+
+/// Writes a payload behind room for the header, so that one allocation holds the whole frame.
+struct FrameWriter(Vec<u8>);
+
+impl FrameWriter {
+    fn with_capacity(payload: usize) -> Self {
+        let mut bytes = Vec::with_capacity(HEADER + payload);
+        bytes.resize(HEADER, 0);
+        Self(bytes)
+    }
+
+    fn len(&self) -> usize {
+        self.0.len() - HEADER
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn json(&mut self, value: &(impl Serialize + ?Sized)) {
+        write_json(&mut self.0, value);
+    }
+
+    fn number(&mut self, before: &[u8], number: u64) {
+        self.raw(before);
+        let written = write!(self.0, "{number}");
+        debug_assert!(written.is_ok());
+    }
+
+    /// A line break in JSON can only stand between tokens, so leaving it out changes nothing.
+    fn data(&mut self, data: &RawValue) {
+        let bytes = data.get().as_bytes();
+        if bytes.contains(&b'\n') {
+            self.0.extend(bytes.iter().filter(|&&byte| byte != b'\n'));
+        } else {
+            self.raw(bytes);
+        }
+    }
+
+    /// The frame, and where in it the payload starts.
+    fn finish(self) -> (Bytes, usize) {
+        self.finish_as(TEXT)
+    }
+
+    fn finish_as(mut self, opcode: u8) -> (Bytes, usize) {
+        let length = self.len();
+        let start = match (u8::try_from(length), u16::try_from(length)) {
+            (Ok(short @ ..126), _) => {
+                self.0[HEADER - 1] = short;
+                HEADER - 2
+            }
+            (_, Ok(medium)) => {
+                self.0[HEADER - 3] = 126;
+                self.0[HEADER - 2..HEADER].copy_from_slice(&medium.to_be_bytes());
+                HEADER - 4
+            }
+            _ => {
+                self.0[1] = 127;
+                self.0[2..HEADER].copy_from_slice(&(length as u64).to_be_bytes());
+                0
+            }
+        };
+        self.0[start] = opcode;
+        (Bytes::from(self.0).slice(start..), HEADER - start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publication(data: &str) -> Publication {
+        let data = RawValue::from_string(data.to_owned()).unwrap();
+        Publication::encode(&Channel::parse("room:7").unwrap(), Offset(5), &data, &BTreeMap::new())
+    }
+
+    #[test]
+    fn a_publication_is_one_frame_whose_body_is_shared() {
+        let publication = publication("{\"a\":\n1}");
+        assert_eq!(publication.body, r#"{"data":{"a":1},"offset":5}"#);
+        assert_eq!(&publication.frame[..2], [TEXT, 66]);
+        assert_eq!(
+            &publication.frame[2..],
+            br#"{"push":{"channel":"room:7","pub":{"data":{"a":1},"offset":5}}}"#.as_slice()
+        );
+    }
+
+    #[test]
+    fn lengths_are_written_in_the_three_forms_of_websocket() {
+        let frame_of = |length: usize| publication(&format!("\"{}\"", "x".repeat(length))).frame;
+        assert_eq!(frame_of(300)[1], 126);
+        assert_eq!(u16::from_be_bytes([frame_of(300)[2], frame_of(300)[3]]) as usize, frame_of(300).len() - 4);
+        assert_eq!(frame_of(70_000)[1], 127);
+        let length: [u8; 8] = frame_of(70_000)[2..10].try_into().unwrap();
+        assert_eq!(u64::from_be_bytes(length) as usize, frame_of(70_000).len() - 10);
+    }
+
+    #[test]
+    fn zero_values_are_omitted() {
+        assert_eq!(Subscribed::default().encode(), b"{}");
+        let empty = Subscribed {
+            recoverable: true,
+            position: Position { epoch: "e".into(), offset: Offset(0) },
+            ..Subscribed::default()
+        };
+        assert_eq!(empty.encode(), br#"{"recoverable":true,"epoch":"e","positioned":true}"#);
+        assert_eq!(
+            &error(2, ErrorCode::UNKNOWN_CHANNEL)[2..],
+            br#"{"id":2,"error":{"code":102,"message":"unknown channel"}}"#
+        );
+    }
+
+    #[test]
+    fn a_recovered_client_is_told_its_own_offset_and_what_it_missed() {
+        let subscribed = Subscribed {
+            recoverable: true,
+            position: Position { epoch: "e".into(), offset: Offset(4) },
+            was_recovering: true,
+            recovered: true,
+            publications: vec![publication("1").body],
+        };
+        let json = String::from_utf8(subscribed.encode()).unwrap();
+        assert_eq!(
+            json,
+            r#"{"recoverable":true,"epoch":"e","publications":[{"data":1,"offset":5}],"recovered":true,"offset":4,"positioned":true,"was_recovering":true}"#
+        );
+    }
+
+    #[test]
+    fn frames_are_joined_in_order_up_to_a_size() {
+        let frames = [Bytes::from_static(b"a"), Bytes::from(vec![b'b'; LARGEST_WRITE]), Bytes::from_static(b"c")];
+        assert_eq!(joined(&frames).concat(), frames.concat());
+        assert_eq!(joined(&frames).len(), 3);
+        assert_eq!(joined(&frames[..1]), [Bytes::from_static(b"a")]);
+        assert_eq!(joined(&[frames[0].clone(), frames[2].clone()]), [Bytes::from_static(b"ac")]);
+    }
+
+    #[test]
+    fn a_close_frame_has_code_and_reason() {
+        assert_eq!(close(&Disconnect::SLOW), [&[CLOSE, 6, 0x0b, 0xc0], b"slow".as_slice()].concat());
+    }
+}

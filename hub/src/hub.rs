@@ -1,0 +1,328 @@
+//! The hub as others see it: start it, hand it commands, serve its router, stop it.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use protocol::{Broadcast, Channel, Command, Epoch, Offset, Partition, Position, Publish};
+use serde::Serialize;
+use tokio::{runtime, sync::oneshot, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{
+    api,
+    authority::Authority,
+    codes::{Disconnect, ErrorCode},
+    config::{Counting, HubConfig},
+    connection::{Connection, ConnectionId},
+    context::Context,
+    frame::Publication,
+    metrics,
+    registry::Registry,
+    shard::{self, Counted, Publishing, ShardCommand, ShardHandle, Target},
+    token::TokenVerifier,
+    upgrade,
+};
+
+/// How long clients may take to answer the Close frame when the hub stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Why a hub does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// The configuration could never work.
+    #[error("the hub's configuration is wrong: {0}")]
+    Config(&'static str),
+    /// [`Hub::start`] was called where no tokio runtime is.
+    #[error("a hub starts inside a tokio runtime")]
+    NoRuntime(#[from] runtime::TryCurrentError),
+    /// The operating system gave no thread, or no way to wait for sockets.
+    #[error("could not start a shard's thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A command is in its shard's queue, in order, and will be carried out.
+///
+/// It is not yet delivered. A crash of the hub after this is healed by the clients: they come back, and recover from
+/// the backlog by their position.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Accepted {
+    /// The publication's epoch; empty where nobody counts.
+    #[serde(skip_serializing_if = "Epoch::is_empty")]
+    pub epoch: Epoch,
+    /// The publication's offset; 0 where nobody counts.
+    #[serde(skip_serializing_if = "Offset::is_zero")]
+    pub offset: Offset,
+}
+
+/// A command was not carried out. Code 100 means that it may be tried again; any other never passes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rejection {
+    /// Error code of Centrifugo's server API.
+    pub code: u32,
+    /// In words.
+    pub message: String,
+}
+
+/// A running hub. Cheap to clone; all clones are the same hub.
+#[derive(Clone)]
+pub struct Hub {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) context: Arc<Context>,
+    pub(crate) started: Instant,
+    shards: Vec<ShardHandle>,
+    threads: parking_lot::Mutex<Vec<thread::JoinHandle<()>>>,
+}
+
+/// How a command is answered: now, or once the hub has counted it.
+enum Outcome {
+    Now(Result<Accepted, Rejection>),
+    Later(oneshot::Receiver<Position>),
+}
+
+impl Hub {
+    /// Starts the shards. `authority` is asked on the runtime that this is called in.
+    pub fn start(config: HubConfig, authority: Arc<dyn Authority>) -> Result<Self, HubError> {
+        config.check()?;
+        metrics::describe();
+        let context = Arc::new(Context {
+            tokens: TokenVerifier::new(&config.token_secret),
+            authority,
+            registry: Registry::default(),
+            runtime: runtime::Handle::try_current()?,
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            config,
+        });
+        let started = (0..context.config.shards).map(|number| shard::start(number, Arc::clone(&context)));
+        let (shards, threads) = started.collect::<Result<(Vec<_>, Vec<_>), _>>()?;
+        info!(shards = shards.len(), "the hub delivers on {} threads", shards.len());
+        let inner = Inner { context, started: Instant::now(), shards, threads: parking_lot::Mutex::new(threads) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// `/connection/websocket` for clients and `POST /api/<method>` for servers.
+    pub fn router(&self) -> axum::Router {
+        axum::Router::new()
+            .route("/connection/websocket", axum::routing::get(upgrade::upgrade))
+            .merge(api::routes())
+            .with_state(self.clone())
+    }
+
+    /// Hands commands to the shards, in order; one outcome each. Waits while the shards are behind.
+    pub async fn execute(&self, commands: Vec<Command>) -> Vec<Result<Accepted, Rejection>> {
+        let mut outcomes = Vec::with_capacity(commands.len());
+        let mut queues: Vec<Vec<ShardCommand>> = self.inner.shards.iter().map(|_| Vec::new()).collect();
+        for command in commands {
+            let outcome = self.inner.prepare(command, |shard, command| queues[shard].push(command));
+            outcomes.push(outcome.unwrap_or_else(|rejection| Outcome::Now(Err(rejection))));
+        }
+        for (shard, queue) in self.inner.shards.iter().zip(queues) {
+            if !enqueue(shard, queue).await {
+                return outcomes.iter().map(|_| Err(Rejection::from(ErrorCode::INTERNAL))).collect();
+            }
+        }
+        let mut results = Vec::with_capacity(outcomes.len());
+        for outcome in outcomes {
+            results.push(match outcome {
+                Outcome::Now(result) => result,
+                Outcome::Later(position) => position.await.map(Accepted::from).map_err(|_| ErrorCode::INTERNAL.into()),
+            });
+        }
+        results
+    }
+
+    /// Closes every connection with 3001, so that clients come back elsewhere, and ends the shards.
+    pub async fn stop(&self) {
+        let context = &self.inner.context;
+        context.stopping.cancel();
+        let connections = context.registry.all();
+        info!(clients = connections.len(), "the hub says goodbye to {} clients", connections.len());
+        for connection in connections {
+            connection.close(&Disconnect::SHUTDOWN);
+        }
+        if timeout(FAREWELL, context.registry.empty()).await.is_err() {
+            for connection in context.registry.all() {
+                connection.cut();
+            }
+        }
+        for shard in &self.inner.shards {
+            shard.queue.send(ShardCommand::Stop).await.ok(); // fails if it has stopped before
+        }
+        let threads = std::mem::take(&mut *self.inner.threads.lock());
+        let ended = tokio::task::spawn_blocking(|| threads.into_iter().all(|thread| thread.join().is_ok())).await;
+        if !ended.unwrap_or(false) {
+            warn!("a shard of the hub had panicked");
+        }
+        context.tasks.close();
+        context.tasks.wait().await;
+    }
+
+    /// The channels that are heard on this hub, with the number of their subscribers.
+    pub(crate) async fn channels(&self) -> Vec<(Channel, usize)> {
+        let mut channels = Vec::new();
+        for shard in &self.inner.shards {
+            let (answer, answered) = oneshot::channel();
+            if shard.queue.send(ShardCommand::Channels(answer)).await.is_ok() {
+                channels.append(&mut answered.await.unwrap_or_default());
+            }
+        }
+        channels
+    }
+}
+
+impl Inner {
+    /// The shard that owns a channel.
+    fn shard_number(&self, channel: &Channel) -> usize {
+        let number = match channel.room_id() {
+            Some(room) => u64::from(Partition::of(room).0.unsigned_abs()),
+            None => fnv(channel.as_str()),
+        };
+        usize::try_from(number % self.shards.len() as u64).unwrap_or(0)
+    }
+
+    /// Puts a command into the queue of the channel's shard. It is lost only when the shard has ended.
+    pub(crate) async fn send(&self, channel: &Channel, command: ShardCommand) {
+        self.shards[self.shard_number(channel)].queue.send(command).await.ok();
+    }
+
+    /// The shard on whose thread a connection is read.
+    pub(crate) fn home(&self, id: ConnectionId) -> &ShardHandle {
+        &self.shards[usize::try_from(id.0 % self.shards.len() as u64).unwrap_or(0)]
+    }
+
+    /// Puts a connection on the wheel for its next deadline.
+    pub(crate) fn watch(&self, connection: &Arc<Connection>) {
+        self.home(connection.id).wheel.watch(connection);
+    }
+
+    /// Checks a command and addresses it to its shard.
+    fn prepare(&self, command: Command, mut put: impl FnMut(usize, ShardCommand)) -> Result<Outcome, Rejection> {
+        match command {
+            Command::Publish(publish) => self.prepare_publish(publish, put),
+            Command::Broadcast(broadcast) => {
+                for channel in &broadcast.channels {
+                    self.known(channel)?;
+                }
+                for publish in each_channel(broadcast) {
+                    self.prepare_publish(publish, &mut put)?;
+                }
+                Ok(Outcome::Now(Ok(Accepted::default())))
+            }
+            Command::Subscribe(subscribe) => {
+                self.known(&subscribe.channel)?;
+                let (target, channel) = (user(&subscribe.user)?, subscribe.channel);
+                put(self.shard_number(&channel), ShardCommand::Subscribe { channel, target, done: None });
+                Ok(Outcome::Now(Ok(Accepted::default())))
+            }
+            Command::Unsubscribe(unsubscribe) => {
+                self.known(&unsubscribe.channel)?;
+                let (target, channel) = (user(&unsubscribe.user)?, unsubscribe.channel);
+                put(self.shard_number(&channel), ShardCommand::Unsubscribe { channel, target, done: None });
+                Ok(Outcome::Now(Ok(Accepted::default())))
+            }
+            Command::Disconnect(disconnect) => {
+                let why = match disconnect.disconnect {
+                    Some(reason) => Disconnect::from_request(reason).ok_or(ErrorCode::BAD_REQUEST)?,
+                    None => Disconnect::FORCED,
+                };
+                for connection in self.context.registry.of_user(&disconnect.user) {
+                    connection.close(&why);
+                }
+                Ok(Outcome::Now(Ok(Accepted::default())))
+            }
+        }
+    }
+
+    /// Encodes a publication, here and not in its shard, wherever its offset is known.
+    fn prepare_publish(
+        &self,
+        publish: Publish,
+        mut put: impl FnMut(usize, ShardCommand),
+    ) -> Result<Outcome, Rejection> {
+        let Publish { channel, data, version, version_epoch, idempotency_key, tags } = publish;
+        let counting = self.known(&channel)?;
+        let mut answer = None;
+        let (counted, outcome) = match (counting, version) {
+            (Counting::Truth, Some(offset)) if !offset.is_zero() => {
+                let epoch = version_epoch.unwrap_or_default();
+                let publication = Publication::encode(&channel, offset, &data, &tags);
+                let accepted = Accepted { epoch: epoch.clone(), offset };
+                (Counted::ByTruth { epoch, publication }, Outcome::Now(Ok(accepted)))
+            }
+            (Counting::Hub, _) => {
+                let (sender, position) = oneshot::channel();
+                answer = Some(sender);
+                (Counted::ByHub { data, tags }, Outcome::Later(position))
+            }
+            // A room's publication without a version is one of the moment: someone is typing.
+            (Counting::Truth | Counting::Nobody, _) => {
+                let publication = Publication::encode(&channel, Offset(0), &data, &tags);
+                (Counted::ByNobody { publication }, Outcome::Now(Ok(Accepted::default())))
+            }
+        };
+        let idempotency_key = idempotency_key.map(String::into_boxed_str);
+        let shard = self.shard_number(&channel);
+        put(shard, ShardCommand::Publish(Publishing { channel, counted, idempotency_key, answer }));
+        Ok(outcome)
+    }
+
+    fn known(&self, channel: &Channel) -> Result<Counting, Rejection> {
+        let namespace = self.context.config.namespace_of(channel);
+        namespace.map(|namespace| namespace.counting).ok_or_else(|| ErrorCode::UNKNOWN_CHANNEL.into())
+    }
+}
+
+/// A broadcast is a publish per channel.
+pub(crate) fn each_channel(broadcast: Broadcast) -> impl Iterator<Item = Publish> {
+    let Broadcast { channels, data, idempotency_key, tags } = broadcast;
+    channels.into_iter().map(move |channel| Publish {
+        channel,
+        data: data.clone(),
+        version: None,
+        version_epoch: None,
+        idempotency_key: idempotency_key.clone(),
+        tags: tags.clone(),
+    })
+}
+
+fn user(name: &str) -> Result<Target, Rejection> {
+    if name.is_empty() { Err(ErrorCode::BAD_REQUEST.into()) } else { Ok(Target::User(name.into())) }
+}
+
+/// False if the shard has ended.
+async fn enqueue(shard: &ShardHandle, commands: Vec<ShardCommand>) -> bool {
+    let mut commands = commands.into_iter();
+    while commands.len() > 0 {
+        // One reservation for many: a queue with room takes a whole batch without waiting.
+        let part = commands.len().min(shard.queue.max_capacity());
+        let Ok(permits) = shard.queue.reserve_many(part).await else { return false };
+        for (permit, command) in permits.zip(&mut commands) {
+            permit.send(command);
+        }
+    }
+    true
+}
+
+/// Spreads channels without a room over the shards, the same in every process (FNV-1a).
+fn fnv(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+impl From<ErrorCode> for Rejection {
+    fn from(error: ErrorCode) -> Self {
+        Self { code: error.code, message: error.message.to_owned() }
+    }
+}
+
+impl From<Position> for Accepted {
+    fn from(position: Position) -> Self {
+        Self { epoch: position.epoch, offset: position.offset }
+    }
+}

@@ -1,0 +1,53 @@
+//! A read of a channel's past from the authority, outside the shard. Its answer comes back through the shard's queue.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use protocol::{Channel, Offset, Position};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::ShardCommand;
+use crate::{
+    authority::{AuthorityError, Backlog},
+    context::Context,
+    frame::Publication,
+};
+
+/// An answered read.
+pub(crate) struct BacklogRead {
+    pub(super) channel: Channel,
+    /// What was asked for; `None`: the position alone.
+    pub(super) after: Option<Offset>,
+    pub(super) answer: Result<Past, AuthorityError>,
+}
+
+/// A channel's past, encoded.
+pub(super) struct Past {
+    pub(super) position: Position,
+    pub(super) publications: Vec<Publication>,
+}
+
+/// Asks the authority for what comes after `after`, or for the position alone.
+pub(super) fn read(context: &Arc<Context>, queue: mpsc::Sender<ShardCommand>, channel: Channel, after: Option<Offset>) {
+    let shared = Arc::clone(context);
+    let question = async move {
+        let answer = ask(&shared, &channel, after).await.map(|backlog| encode(&channel, backlog));
+        // The shard has gone: so have those who wanted to know.
+        queue.send(ShardCommand::Backlog(Box::new(BacklogRead { channel, after, answer }))).await.ok();
+    };
+    let stopping = context.stopping.clone();
+    context.tasks.spawn_on(async move { stopping.run_until_cancelled(question).await }, &context.runtime);
+}
+
+async fn ask(context: &Context, channel: &Channel, after: Option<Offset>) -> Result<Backlog, AuthorityError> {
+    let limit = if after.is_some() { context.config.recovery_limit } else { 0 };
+    let after = after.unwrap_or(Offset(i64::MAX.unsigned_abs()));
+    timeout(context.config.authority_timeout, context.authority.backlog(channel, after, limit))
+        .await
+        .unwrap_or_else(|elapsed| Err(AuthorityError::unavailable(elapsed)))
+}
+
+fn encode(channel: &Channel, backlog: Backlog) -> Past {
+    let no_tags = BTreeMap::new();
+    let encode = |(offset, data): (Offset, Box<_>)| Publication::encode(channel, offset, &data, &no_tags);
+    Past { position: backlog.position, publications: backlog.publications.into_iter().map(encode).collect() }
+}
