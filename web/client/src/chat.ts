@@ -70,6 +70,7 @@ class Chat {
   /** Rooms that the connect reply named, and whether any of them is ahead of what is known here. */
   #subscriptions = new Set<number>();
   #behind = false;
+  #settling = false;
   #settledOnce = false;
   #otherEpochs = new Set<number>();
   #textsBefore: ReadonlyMap<number, number> | null = null;
@@ -246,6 +247,7 @@ class Chat {
     if (state.kind === "connected") {
       this.#subscriptions.clear();
       this.#behind = false;
+      this.#settling = true;
     } else if (this.#settledOnce) {
       this.#textsBefore ??= this.#directory.texts;
     }
@@ -256,8 +258,9 @@ class Chat {
     this.#subscriptions.add(room);
     const entry = this.#directory.get(room);
     if (entry === undefined) {
-      // Joined in another tab, or while away.
-      void this.#fetchRoom(room);
+      // Joined while away: the list is asked for once, in the end. Joined in another tab: at once.
+      if (this.#settling) this.#behind = true;
+      else void this.#fetchRoom(room);
       return;
     }
     if (standing === null) {
@@ -281,6 +284,7 @@ class Chat {
 
   /** Connected: whatever is not yet known here is asked for. */
   async #settled(): Promise<void> {
+    this.#settling = false;
     const missing = this.#directory.sorted.some((entry) => !this.#subscriptions.has(entry.id));
     if (this.#behind || missing) await this.#refreshRooms();
     const open = this.#conversation.room;

@@ -73,8 +73,8 @@ export class Directory {
       version: message.version,
       texts: message.texts,
       members: message.members,
-      bumpedAt: message.kind === "text" || message.kind === "created" ? message.created_at : entry.bumpedAt,
-      last: message.kind === "text" ? message : entry.last,
+      bumpedAt: message.created_at,
+      last: message,
     });
     return true;
   }

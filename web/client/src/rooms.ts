@@ -2,6 +2,7 @@
 
 import { byId, h, keep } from "./dom.js";
 import { unread, type Entry } from "./directory.js";
+import { quietWords } from "./rows.js";
 import { withSeat } from "./seat.js";
 import { listTime } from "./words.js";
 
@@ -59,8 +60,10 @@ export class RoomsView {
 function lastWords(entry: Entry, me: number, draft: string, unsent: boolean): string {
   if (unsent) return "Not sent yet";
   if (draft.trim() !== "") return `Draft: ${oneLine(draft)}`;
-  if (entry.last === null || entry.last.kind !== "text") return "No message yet";
-  return `${entry.last.author.id === me ? "You" : entry.last.author.name}: ${oneLine(entry.last.text)}`;
+  const { last } = entry;
+  if (last === null) return "No message yet";
+  if (last.kind !== "text") return quietWords([last], me);
+  return `${last.author.id === me ? "You" : last.author.name}: ${oneLine(last.text)}`;
 }
 
 function oneLine(text: string): string {
