@@ -1,0 +1,55 @@
+//! `bench <what>`: measures a running product, or starts everything itself (`bench all`).
+
+use std::process::ExitCode;
+
+use bench::{console, drain, latency, machine, suite, writes};
+use clap::{Parser, Subcommand};
+
+/// Measures Roomcast: from commit to client, the drain of a backlog, messages written a second.
+#[derive(Parser, Debug)]
+#[command(name = "bench", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    /// From commit to client at a steady rate, on a running product
+    Latency(latency::Latency),
+    /// How fast a backlog drains, on a running product
+    Drain(drain::Drain),
+    /// How many messages a second are written, beside pgbench; in a database of its own
+    Writes(writes::Writes),
+    /// Everything, on a release build and a private PostgreSQL that it starts and stops
+    All(suite::Suite),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Dropping what runs stops the processes that were started.
+    let outcome = tokio::select! {
+        outcome = run(cli.what) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            console::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(what: What) -> anyhow::Result<()> {
+    let table = match what {
+        What::All(suite) => return suite.run().await,
+        What::Latency(latency) => latency::table(&[("as it runs", latency.measure().await?)]),
+        What::Drain(drain) => drain::table(&[("as it runs", drain.measure().await?)]),
+        What::Writes(writes) => writes::table(&writes.measure().await?),
+    };
+    console::result(machine::table(&[]));
+    console::result(table);
+    Ok(())
+}
