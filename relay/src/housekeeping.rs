@@ -29,6 +29,9 @@ const COUNTED: i64 = 10_000;
 /// A large backlog takes longer to count: housekeeping rests this many times as long as it worked.
 const REST: u32 = 20;
 
+/// But not longer than this, so that the lag shown is never old.
+const LONGEST_REST: Duration = Duration::from_secs(10);
+
 /// Strays put aside in one statement.
 const STRAYS: u16 = 1000;
 
@@ -43,11 +46,12 @@ impl Housekeeping {
         let mut connection = None;
         while !shutdown.is_cancelled() {
             let begun = Instant::now();
-            if let Err(error) = self.look(&mut connection).await {
+            let looked = select! { () = shutdown.cancelled() => return, looked = self.look(&mut connection) => looked };
+            if let Err(error) = looked {
                 debug!(%error, "no housekeeping this time");
                 connection = None;
             }
-            let rest = INTERVAL.max(begun.elapsed() * REST);
+            let rest = (begun.elapsed() * REST).clamp(INTERVAL, LONGEST_REST);
             select! { () = shutdown.cancelled() => {}, () = sleep(rest) => {} }
         }
     }

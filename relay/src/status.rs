@@ -72,11 +72,14 @@ impl State {
         Self(Mutex::new(Inner { workers, lag: Lag::default(), wakes_by: WakeSource::Polling }))
     }
 
+    /// The worker has a session; it may stand by without a partition.
+    pub(crate) fn joined(&self, worker: usize) {
+        self.lock().workers[worker].connected = true;
+    }
+
     pub(crate) fn owns(&self, worker: usize, partitions: &[Partition]) {
         let mut inner = self.lock();
-        let state = &mut inner.workers[worker];
-        state.connected = true;
-        state.owned = partitions.to_vec();
+        inner.workers[worker].owned = partitions.to_vec();
         inner.publish_owned();
     }
 

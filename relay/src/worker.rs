@@ -79,6 +79,7 @@ impl Worker {
         let shutdown = self.shutdown.clone();
         let opened = select! { () = shutdown.cancelled() => return Ok(()), opened = self.open() => opened? };
         *failures = 0;
+        self.state.joined(self.index);
         match self.carry(opened).await? {
             Some(session) => close(session.connection).await,
             None => Ok(()), // in the middle of a statement: only dropping the connection is safe

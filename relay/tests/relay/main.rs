@@ -1,0 +1,14 @@
+//! The relay against a real PostgreSQL. The destination is the trait's other side: it remembers what arrives, and fails
+//! when it is told to.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
+
+mod dead_letters;
+mod failures;
+mod order;
+mod ownership;
+mod recorder;
+mod running;
+mod setup;
+mod stopping;
+mod wakeups;
