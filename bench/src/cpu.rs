@@ -4,6 +4,8 @@
 
 use std::{collections::HashMap, fs, time::Duration};
 
+use crate::machine;
+
 /// One tick of /proc on Linux, whatever the kernel's own frequency.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -54,10 +56,14 @@ impl Watched {
 }
 
 impl CpuTime {
-    /// The share of `cores` that others used during `wall`, in percent: what makes a figure doubtful.
-    pub fn foreign_percent(&self, wall: Duration, cores: usize) -> f64 {
-        let ours = self.server + self.postgres + self.client;
-        100.0 * self.machine.saturating_sub(ours).as_secs_f64() / (wall.as_secs_f64() * cores as f64)
+    /// The share of the machine that others used during `wall`: what makes a figure doubtful. A dash when PostgreSQL
+    /// was not watched, as it would be one of the others.
+    pub fn foreign(&self, wall: Duration) -> String {
+        if self.postgres.is_zero() {
+            return "–".to_owned();
+        }
+        let foreign = self.machine.saturating_sub(self.server + self.postgres + self.client).as_secs_f64();
+        format!("{:.0} %", 100.0 * foreign / (wall.as_secs_f64() * machine::cores() as f64))
     }
 }
 

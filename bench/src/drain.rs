@@ -17,7 +17,6 @@ use crate::{
     console,
     cpu::{CpuTime, Watched, per_message},
     delivery::{Faults, Line},
-    machine,
     percentiles::median,
     product::Relay,
     stage::{Stage, websocket_of},
@@ -252,7 +251,7 @@ pub fn table(cases: &[(&str, Vec<Run>)]) -> Table {
             per_message(middle.cpu.server, middle.rows),
             per_message(middle.cpu.postgres, middle.rows),
             runs.iter().map(|run| run.faults).fold(Faults::default(), Faults::and).to_string(),
-            format!("{:.0} %", middle.cpu.foreign_percent(middle.wall, machine::cores())),
+            middle.cpu.foreign(middle.wall),
         ]);
     }
     table

@@ -18,7 +18,6 @@ use crate::{
     console,
     cpu::{CpuTime, Watched, per_message},
     delivery::{Faults, Line, Sighting},
-    machine,
     percentiles::{Durations, Millis},
     person::Posted,
     stage::{Stage, websocket_of},
@@ -205,7 +204,7 @@ pub fn table(outcomes: &[(&str, Outcome)]) -> Table {
             per_message(outcome.cpu.server, outcome.messages),
             per_message(outcome.cpu.postgres, outcome.messages),
             outcome.faults.to_string(),
-            format!("{:.0} %", outcome.cpu.foreign_percent(outcome.wall, machine::cores())),
+            outcome.cpu.foreign(outcome.wall),
         ]);
     }
     table

@@ -27,7 +27,6 @@ use self::{
 use crate::{
     console,
     cpu::{CpuTime, Watched, per_message},
-    machine,
     percentiles::{Durations, Millis, median},
     table::{Table, thousands},
 };
@@ -269,7 +268,7 @@ pub fn table(lines: &[Line]) -> Table {
             format!("{p50} / {p99}"),
             per_message(middle.cpu.postgres, middle.messages),
             per_message(middle.cpu.client, middle.messages),
-            format!("{:.0} %", middle.cpu.foreign_percent(middle.wall, machine::cores())),
+            middle.cpu.foreign(middle.wall),
         ]);
     }
     table
