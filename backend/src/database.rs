@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use protocol::PARTITIONS;
 use sqlx::{
-    PgPool,
+    Connection, PgPool,
     migrate::{Migrate, MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -19,6 +19,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A forgotten transaction holds back the vacuum of the outbox, and with it every claim of the relay.
 const IDLE_IN_TRANSACTION: &str = "10s";
+
+/// A connection that was idle for so long is asked whether it is still there. Under load none is.
+const TRUSTED_FOR: Duration = Duration::from_secs(10);
 
 /// Why there is no pool.
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +43,12 @@ pub async fn connect(url: &str, max_connections: u32) -> Result<PgPool, ConnectE
     PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        // A ping before each use costs a round trip, 13 % of the writes. A connection that died answers with an error
-        // once; posts are tried again, as a repeat is recognised.
+        // A ping before each use would cost a round trip, 13 % of the writes. When PostgreSQL was restarted a moment ago,
+        // a request may meet a dead connection; posts are tried again then, as a repeat is recognised.
         .test_before_acquire(false)
+        .before_acquire(|conn, idle| {
+            Box::pin(async move { Ok(idle.idle_for < TRUSTED_FOR || conn.ping().await.is_ok()) })
+        })
         .connect_with(options)
         .await
         .map_err(ConnectError::Connect)

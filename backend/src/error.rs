@@ -89,7 +89,7 @@ pub enum ApiError {
     /// The body is not announced as JSON.
     #[error("Send the body as application/json.")]
     NotJson,
-    /// See [`crate::routes::MAX_BODY_BYTES`].
+    /// More than 64 KiB.
     #[error("The body is too large.")]
     TooLarge,
     /// The connection broke in the middle of the body.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use protocol::{Partition, RoomId};
-use sqlx::PgPool;
+use sqlx::{Connection, PgConnection, PgPool, Postgres, pool::PoolConnection};
 use uuid::Uuid;
 
 use super::{Answer, Job, Outcome, PostError, Shared};
@@ -110,27 +110,41 @@ async fn write(shared: &Shared, room: RoomId, columns: &Columns) -> Vec<Answer> 
 /// A lost connection is tried again too: whether the commit arrived is unknown, but a repeat is recognised.
 async fn try_write(db: &PgPool, batch: Batch<'_>) -> sqlx::Result<Vec<Outcome>> {
     let mut tries = 1;
+    let mut conn = db.acquire().await?;
     loop {
-        let error = match attempt(db, batch).await {
+        let error = match attempt(&mut conn, batch).await {
             Ok(outcomes) => return Ok(outcomes),
             Err(error) => error,
-        };
-        let reason = match verdict(&error) {
-            Verdict::Clash => "clash",
-            Verdict::Connection => "connection",
-            Verdict::Blame | Verdict::GiveUp => return Err(error),
         };
         if tries == TRIES {
             return Err(error);
         }
         tries += 1;
+        let reason = match verdict(&error) {
+            Verdict::Clash => "clash",
+            Verdict::Connection => {
+                conn = answering(db).await?;
+                "connection"
+            }
+            Verdict::Blame | Verdict::GiveUp => return Err(error),
+        };
         ::metrics::counter!(metrics::POST_RETRIES, "reason" => reason).increment(1);
     }
 }
 
-async fn attempt(db: &PgPool, batch: Batch<'_>) -> sqlx::Result<Vec<Outcome>> {
-    let mut conn = db.acquire().await?;
-    let written = store::messages::post(&mut conn, batch).await?;
+/// Where one connection died, the others of the pool probably did, too: takes them out until one answers.
+async fn answering(db: &PgPool) -> sqlx::Result<PoolConnection<Postgres>> {
+    loop {
+        let mut conn = db.acquire().await?;
+        match conn.ping().await {
+            Ok(()) => return Ok(conn),
+            Err(_) => drop(conn.detach()),
+        }
+    }
+}
+
+async fn attempt(conn: &mut PgConnection, batch: Batch<'_>) -> sqlx::Result<Vec<Outcome>> {
+    let written = store::messages::post(conn, batch).await?;
     let committed_at = SystemTime::now();
     Ok(written.into_iter().map(|written| Outcome::new(written, committed_at)).collect())
 }

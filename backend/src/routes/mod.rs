@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// The largest body of a request. The longest message takes 48 KiB when each character is written as two escapes.
-pub const MAX_BODY_BYTES: usize = 64 * 1024;
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -45,7 +45,7 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
             Sign in with `POST /api/login`; the session is a cookie. Lists are paged by what the last page ended with, \
             never by number. Every error is a problem (RFC 9457) with a stable `code`."
     ),
-    components(schemas(Message))
+    components(schemas(Message, Problem))
 )]
 struct Description;
 
