@@ -1,0 +1,10 @@
+//! What joins crates that do not know each other: relay → hub, hub → backend, backend → relay. Each in this process
+//! or over HTTP.
+
+mod authority;
+mod commit;
+mod destination;
+
+pub use authority::{LocalAuthority, RemoteAuthority};
+pub use commit::{Notify, Wake};
+pub use destination::{LocalHub, RemoteHubs};

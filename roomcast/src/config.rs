@@ -1,0 +1,424 @@
+//! Settings: a flag, else an environment variable, else a default that is right on one's own machine.
+//!
+//! A wrong value ends the start with the name of its flag and variable. Secrets are never printed.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::bail;
+use clap::{Args, Parser, Subcommand};
+
+use crate::telemetry::LogSettings;
+
+/// A real-time chat that shows, measures and guarantees how an event travels from a database commit to a browser.
+#[derive(Parser, Debug)]
+#[command(name = "roomcast", version, about, max_term_width = 100, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    role: Option<Role>,
+    #[command(flatten)]
+    demo: Demo,
+    /// How the log looks.
+    #[command(flatten)]
+    pub log: LogSettings,
+}
+
+impl Cli {
+    /// The role that was asked for: the demo unless another was named.
+    pub fn role(self) -> Role {
+        self.role.unwrap_or(Role::Demo(self.demo))
+    }
+}
+
+/// What this process shall be.
+#[derive(Subcommand, Debug)]
+pub enum Role {
+    /// Everything in one process, on an embedded PostgreSQL (this is what runs when no role is named)
+    Demo(Demo),
+    /// The chat's pages and HTTP API: writes each message and the row that announces it
+    Backend(Backend),
+    /// Carries committed rows from the outbox to the hub
+    Relay(Relay),
+    /// The WebSocket server
+    Hub(Hub),
+    /// Brings the database's schema up to date
+    Migrate(Migrate),
+    /// Lists, shows, replays or discards rows that could not be delivered
+    DeadLetters(DeadLetters),
+}
+
+/// Settings of `roomcast demo`.
+#[derive(Args, Debug, Clone)]
+pub struct Demo {
+    /// Where people come in.
+    #[command(flatten)]
+    pub listen: Listen,
+    /// An existing PostgreSQL (wal_level=logical for the later modes); without it a private one is started
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<Secret>,
+    /// The private PostgreSQL.
+    #[command(flatten)]
+    pub embedded: Embedded,
+    /// Forget the data of earlier runs and start over
+    #[arg(long, conflicts_with = "database_url")]
+    pub fresh: bool,
+    /// Who may talk to whom.
+    #[command(flatten)]
+    pub secrets: Secrets,
+    /// The seeded people.
+    #[command(flatten)]
+    pub users: DemoUsers,
+    /// How the relay reads.
+    #[command(flatten)]
+    pub outbox: Outbox,
+    /// How the hub treats browsers.
+    #[command(flatten)]
+    pub sockets: Sockets,
+}
+
+/// Settings of `roomcast backend`.
+#[derive(Args, Debug, Clone)]
+pub struct Backend {
+    /// Where people come in.
+    #[command(flatten)]
+    pub listen: Listen,
+    /// The truth.
+    #[command(flatten)]
+    pub database: Database,
+    /// Who may talk to whom.
+    #[command(flatten)]
+    pub secrets: Secrets,
+    /// The seeded people.
+    #[command(flatten)]
+    pub users: DemoUsers,
+    /// Where browsers reach the hub's WebSocket, such as wss://chat.example.org/connection/websocket; without it
+    /// they use the page's own origin
+    #[arg(long, env = "ROOMCAST_HUB_PUBLIC_URL")]
+    pub hub_public_url: Option<String>,
+    /// Bring the schema up to date before starting
+    #[arg(long, env = "ROOMCAST_MIGRATE")]
+    pub migrate: bool,
+}
+
+/// Settings of `roomcast relay`.
+#[derive(Args, Debug, Clone)]
+pub struct Relay {
+    /// Address of /healthz, /readyz and /metrics
+    #[arg(long, env = "ROOMCAST_LISTEN", default_value = "127.0.0.1:8002")]
+    pub listen: SocketAddr,
+    /// The truth.
+    #[command(flatten)]
+    pub database: Database,
+    /// A direct connection for the relay where DATABASE_URL goes through a pooler: LISTEN and session locks need one
+    #[arg(long, env = "ROOMCAST_RELAY_DATABASE_URL", hide_env_values = true)]
+    pub relay_database_url: Option<Secret>,
+    /// The hubs to deliver to, such as http://127.0.0.1:8001; every one gets every row
+    #[arg(long = "hub", env = "ROOMCAST_HUB_URLS", value_delimiter = ',', required = true, value_parser = origin)]
+    pub hubs: Vec<String>,
+    /// The hubs' API key
+    #[arg(long, env = "ROOMCAST_API_KEY", hide_env_values = true, default_value = DEMO_SECRET)]
+    pub api_key: Secret,
+    /// How the relay reads.
+    #[command(flatten)]
+    pub outbox: Outbox,
+}
+
+/// Settings of `roomcast hub`.
+#[derive(Args, Debug, Clone)]
+pub struct Hub {
+    /// Address of the WebSocket, the server API and /healthz, /readyz, /metrics
+    #[arg(long, env = "ROOMCAST_LISTEN", default_value = "127.0.0.1:8001")]
+    pub listen: SocketAddr,
+    /// The backend, which knows who may hear what, such as http://127.0.0.1:8000
+    #[arg(long, env = "ROOMCAST_BACKEND_URL", value_parser = origin)]
+    pub backend: String,
+    /// Who may talk to whom.
+    #[command(flatten)]
+    pub secrets: Secrets,
+    /// How the hub treats browsers.
+    #[command(flatten)]
+    pub sockets: Sockets,
+}
+
+/// Settings of `roomcast migrate`.
+#[derive(Args, Debug, Clone)]
+pub struct Migrate {
+    /// The truth.
+    #[command(flatten)]
+    pub database: Database,
+}
+
+/// Settings of `roomcast dead-letters`.
+#[derive(Args, Debug, Clone)]
+pub struct DeadLetters {
+    /// The database; without it, the running demo's
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
+    pub database_url: Option<Secret>,
+    /// Where the demo keeps its data, when not in the usual place
+    #[arg(long, env = "ROOMCAST_DATA_DIR", global = true)]
+    pub data_dir: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub action: DeadLetterAction,
+}
+
+/// What to do with dead letters.
+#[derive(Subcommand, Debug, Clone)]
+pub enum DeadLetterAction {
+    /// Oldest first: id, when, method, partition, attempts and reason
+    List {
+        /// Only those with an id above this one
+        #[arg(long, default_value_t = 0)]
+        after: i64,
+        /// At most this many
+        #[arg(long, default_value_t = 50)]
+        limit: u16,
+    },
+    /// One letter with its payload
+    Show {
+        /// As `list` prints it
+        id: i64,
+    },
+    /// Put letters back on their way, as if they had just been written
+    Replay(Letters),
+    /// Throw letters away for good
+    Discard(Letters),
+}
+
+/// Some letters, or all.
+#[derive(Args, Debug, Clone)]
+pub struct Letters {
+    /// As `list` prints them
+    #[arg(required_unless_present = "all")]
+    pub ids: Vec<i64>,
+    /// Every letter
+    #[arg(long, conflicts_with = "ids")]
+    pub all: bool,
+}
+
+/// Where to listen.
+#[derive(Args, Debug, Clone)]
+pub struct Listen {
+    /// Address of the pages, the API and the WebSocket
+    #[arg(long = "listen", env = "ROOMCAST_LISTEN", default_value = "127.0.0.1:8000")]
+    pub address: SocketAddr,
+}
+
+/// The truth.
+#[derive(Args, Debug, Clone)]
+pub struct Database {
+    /// PostgreSQL, such as postgres://user:password@127.0.0.1:5432/roomcast
+    #[arg(long = "database-url", env = "DATABASE_URL", hide_env_values = true)]
+    pub url: Secret,
+}
+
+/// The private PostgreSQL of the demo.
+#[derive(Args, Debug, Clone)]
+pub struct Embedded {
+    /// Where the demo keeps its data [default: the user's data directory]
+    #[arg(long, env = "ROOMCAST_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Directory of `postgres` and `initdb` to use instead of the pinned version
+    #[arg(long, env = "ROOMCAST_POSTGRES_BIN")]
+    pub postgres_bin: Option<PathBuf>,
+}
+
+/// Who may talk to whom. The defaults are known to everyone and work on loopback only.
+#[derive(Args, Debug, Clone)]
+pub struct Secrets {
+    /// Signs the browsers' connection tokens (HS256)
+    #[arg(long, env = "ROOMCAST_TOKEN_SECRET", hide_env_values = true, default_value = DEMO_SECRET)]
+    pub token_secret: Secret,
+    /// The key of the hub's server API
+    #[arg(long, env = "ROOMCAST_API_KEY", hide_env_values = true, default_value = DEMO_SECRET)]
+    pub api_key: Secret,
+    /// The key by which hubs ask the backend who may hear what
+    #[arg(long, env = "ROOMCAST_INTERNAL_KEY", hide_env_values = true, default_value = DEMO_SECRET)]
+    pub internal_key: Secret,
+}
+
+/// The seeded people.
+#[derive(Args, Debug, Clone)]
+pub struct DemoUsers {
+    /// Seed alice, bob, carol and dave (password "roomcast") and show them on the login page
+    /// [default: in `demo` on a loopback address]
+    #[arg(long, env = "ROOMCAST_DEMO_USERS", num_args = 0..=1, default_missing_value = "true")]
+    pub demo_users: Option<bool>,
+}
+
+/// How the relay reads the outbox.
+#[derive(Args, Debug, Clone)]
+pub struct Outbox {
+    /// How long the relay waits between two looks at the outbox when nothing wakes it
+    #[arg(long, env = "ROOMCAST_POLL_INTERVAL", default_value = "300ms", value_parser = duration)]
+    pub poll_interval: Duration,
+    /// How many rows of a partition the relay takes at a time
+    #[arg(long, env = "ROOMCAST_BATCH_SIZE", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub batch_size: u16,
+    /// How many workers of this relay share the partitions
+    #[arg(long, env = "ROOMCAST_RELAY_WORKERS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub relay_workers: u16,
+    /// Hear NOTIFY; without it only polling and the wake-up inside the process remain
+    #[arg(long, env = "ROOMCAST_RELAY_LISTEN_NOTIFY", default_value_t = true, action = clap::ArgAction::Set)]
+    pub relay_listen_notify: bool,
+    /// How many partitions the rows are expected to be spread over; a database with another number is refused
+    #[arg(long, env = "ROOMCAST_PARTITIONS")]
+    pub partitions: Option<i16>,
+}
+
+/// How the hub treats its connections.
+#[derive(Args, Debug, Clone)]
+pub struct Sockets {
+    /// Threads that deliver publications [default: one a core, less one]
+    #[arg(long, env = "ROOMCAST_HUB_SHARDS")]
+    pub hub_shards: Option<u16>,
+    /// How often the hub pings each browser
+    #[arg(long, env = "ROOMCAST_PING_INTERVAL", default_value = "25s", value_parser = duration)]
+    pub ping_interval: Duration,
+    /// Bytes that may wait for a slow browser before it is disconnected; it comes back and recovers
+    #[arg(long, env = "ROOMCAST_QUEUE_LIMIT", default_value_t = 1 << 20)]
+    pub queue_limit: usize,
+    /// Publications that the hub keeps of each room for those who come back
+    #[arg(long, env = "ROOMCAST_HISTORY_SIZE", default_value_t = 300)]
+    pub history_size: usize,
+}
+
+/// What everyone knows, so it protects nothing.
+const DEMO_SECRET: &str = "roomcast-demo-secret-for-loopback-only";
+
+impl Secrets {
+    /// Refuses to be reachable from elsewhere with secrets that everyone knows.
+    pub fn check(&self, listen: SocketAddr) -> anyhow::Result<()> {
+        refuse_demo_secrets(
+            listen,
+            &[
+                ("ROOMCAST_TOKEN_SECRET", &self.token_secret),
+                ("ROOMCAST_API_KEY", &self.api_key),
+                ("ROOMCAST_INTERNAL_KEY", &self.internal_key),
+            ],
+        )
+    }
+}
+
+fn refuse_demo_secrets(listen: SocketAddr, secrets: &[(&str, &Secret)]) -> anyhow::Result<()> {
+    for (name, secret) in secrets {
+        if secret.expose().len() < 16 {
+            bail!("{name} has {} characters, at least 16 are needed", secret.expose().len());
+        }
+    }
+    if listen.ip().is_loopback() {
+        return Ok(());
+    }
+    let known: Vec<&str> =
+        secrets.iter().filter(|(_, secret)| secret.expose() == DEMO_SECRET).map(|(name, _)| *name).collect();
+    if !known.is_empty() {
+        bail!(
+            "{listen} is reachable from other machines, but {} still has the demo's value, which everyone knows: \
+             set it (openssl rand -hex 32), or listen on 127.0.0.1",
+            known.join(", ")
+        );
+    }
+    Ok(())
+}
+
+impl DemoUsers {
+    /// Whether to seed them; `by_default` holds where nobody said.
+    pub fn wanted(&self, listen: SocketAddr, by_default: bool) -> bool {
+        self.demo_users.unwrap_or(by_default && listen.ip().is_loopback())
+    }
+}
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl std::str::FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// `250ms`, `5s`, `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| format!("\"{text}\" is not a duration such as 300ms or 5s"))?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number * 60)),
+        _ => Err(format!("\"{text}\" needs a unit: ms, s or m")),
+    }
+    .and_then(|duration| if duration.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(duration) })
+}
+
+/// `http://host:port`, without a path.
+fn origin(text: &str) -> Result<String, String> {
+    let uri: axum::http::Uri = text.parse().map_err(|error| format!("\"{text}\" is not an address: {error}"))?;
+    match (uri.scheme_str(), uri.authority()) {
+        (Some("http"), Some(_)) if uri.path().len() <= 1 => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err(format!("\"{text}\" must look like http://host:port")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demo(args: &[&str]) -> Demo {
+        match Cli::try_parse_from([&["roomcast"], args].concat()).unwrap().role() {
+            Role::Demo(demo) => demo,
+            other => panic!("not the demo: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_role_is_the_demo_on_loopback() {
+        let demo = demo(&["--listen", "127.0.0.1:0"]);
+        assert!(demo.listen.address.ip().is_loopback());
+        assert!(demo.secrets.check(demo.listen.address).is_ok());
+        assert!(demo.users.wanted(demo.listen.address, true));
+    }
+
+    #[test]
+    fn demo_secrets_are_refused_elsewhere_by_name() {
+        let demo = demo(&["--listen", "0.0.0.0:8000", "--token-secret", "0123456789abcdef"]);
+        let refusal = demo.secrets.check(demo.listen.address).unwrap_err().to_string();
+        assert!(refusal.contains("ROOMCAST_API_KEY") && !refusal.contains("ROOMCAST_TOKEN_SECRET"), "{refusal}");
+        assert!(!demo.users.wanted(demo.listen.address, true));
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_setting() {
+        for (args, name) in [
+            (["demo", "--poll-interval", "3"], "--poll-interval"),
+            (["demo", "--poll-interval", "0ms"], "--poll-interval"),
+            (["demo", "--batch-size", "0"], "--batch-size"),
+            (["demo", "--listen", "nowhere"], "--listen"),
+            (["hub", "--backend", "ftp://x"], "--backend"),
+        ] {
+            let error = Cli::try_parse_from(["roomcast"].iter().chain(&args)).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let demo = demo(&["--token-secret", "do-not-show-me-please"]);
+        assert!(!format!("{demo:?}").contains("do-not-show-me"));
+    }
+}

@@ -1,0 +1,81 @@
+//! Whether this process lives (`/healthz`) and whether it can do its work (`/readyz`), part by part.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use futures_util::future::{BoxFuture, join_all};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use serde_json::Value;
+
+/// A part that does not answer within this time is not ready.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a part says of itself: details when it is ready, the reason when it is not.
+pub type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<Value, String>> + Send + Sync>;
+
+/// The parts of this process that must work.
+#[derive(Clone, Default)]
+pub struct Health {
+    parts: Vec<(&'static str, Check)>,
+}
+
+#[derive(Serialize)]
+struct Part {
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    details: Value,
+}
+
+#[derive(Serialize)]
+struct Report {
+    ready: bool,
+    parts: BTreeMap<&'static str, Part>,
+}
+
+impl Health {
+    /// Adds a needed part.
+    #[must_use]
+    pub fn with<F, Fut>(mut self, name: &'static str, check: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Value, String>> + Send + 'static,
+    {
+        self.parts.push((name, Arc::new(move || Box::pin(check()))));
+        self
+    }
+
+    async fn report(&self) -> Report {
+        let parts = join_all(self.parts.iter().map(|(name, check)| async move {
+            let answer = tokio::time::timeout(PATIENCE, check()).await;
+            let part = match answer {
+                Ok(Ok(details)) => Part { ready: true, reason: None, details },
+                Ok(Err(reason)) => Part { ready: false, reason: Some(reason), details: Value::Null },
+                Err(_) => Part {
+                    ready: false,
+                    reason: Some(format!("no answer within {} s", PATIENCE.as_secs())),
+                    details: Value::Null,
+                },
+            };
+            (*name, part)
+        }))
+        .await;
+        Report { ready: parts.iter().all(|(_, part)| part.ready), parts: parts.into_iter().collect() }
+    }
+}
+
+/// `/healthz`, `/readyz` and `/metrics`.
+pub fn router(health: Health, metrics: PrometheusHandle) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok"))
+        .route("/readyz", get(readyz))
+        .with_state(health)
+        .route("/metrics", get(async move || metrics.render()))
+}
+
+async fn readyz(State(health): State<Health>) -> (StatusCode, Json<Report>) {
+    let report = health.report().await;
+    (if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(report))
+}

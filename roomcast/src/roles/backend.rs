@@ -1,0 +1,70 @@
+//! `roomcast backend`: pages and API. Wakes relays in other processes by NOTIFY.
+
+use std::sync::Arc;
+
+use backend::{ApiState, BackendConfig, CommitHook};
+use relay::Notifier;
+use serde_json::Value;
+use sqlx::PgPool;
+
+use crate::{
+    adapters::Notify,
+    config, console,
+    health::{self, Health},
+    lifecycle::Lifecycle,
+    server, telemetry,
+};
+
+/// Enough to keep PostgreSQL busy on a small machine; more only wait for each other's locks (WRITE_PATH's figures).
+pub(super) const DATABASE_CONNECTIONS: u32 = 16;
+
+pub(super) async fn run(settings: config::Backend, lifecycle: &Lifecycle) -> anyhow::Result<()> {
+    let address = settings.listen.address;
+    settings.secrets.check(address)?;
+    let metrics = telemetry::metrics()?;
+    let db = backend::connect(settings.database.url.expose(), DATABASE_CONNECTIONS).await?;
+    if settings.migrate {
+        backend::MIGRATOR.run(&db).await?;
+    }
+    backend::check_schema(&db).await?;
+    let demo_users = settings.users.wanted(address, false);
+    if demo_users {
+        backend::seed::demo(&db).await?;
+    }
+
+    let (notifier, notifying) = Notifier::new(settings.database.url.expose());
+    let stopping = lifecycle.stopping();
+    lifecycle.run("the notifier", async move {
+        notifying.run(stopping).await;
+        Ok(())
+    });
+    let api = api_state(db, &settings.secrets, demo_users, Arc::new(Notify(notifier)));
+    let listener = server::bind(address).await?;
+    let address = listener.local_addr()?;
+    let app = pages_and_api(&api, settings.hub_public_url).merge(health::router(health_of(&api), metrics));
+    lifecycle.run("the HTTP server", server::serve(listener, app, lifecycle.stopping()));
+    console::say(format_args!("Roomcast backend is ready at http://{address}"));
+
+    let played = lifecycle.finished().await;
+    api.stop().await;
+    played
+}
+
+pub(super) fn api_state(db: PgPool, secrets: &config::Secrets, demo: bool, hook: Arc<dyn CommitHook>) -> ApiState {
+    let config = BackendConfig::new(secrets.token_secret.expose(), secrets.internal_key.expose());
+    ApiState::new(db, BackendConfig { demo, ..config }, hook)
+}
+
+pub(super) fn pages_and_api(api: &ApiState, hub_url: Option<String>) -> axum::Router {
+    let demo = api.config.demo;
+    let pages = web::router(web::WebState { api: api.clone(), hub_url, demo });
+    backend::router(api.clone()).merge(pages)
+}
+
+pub(super) fn health_of(api: &ApiState) -> Health {
+    let api = api.clone();
+    Health::default().with("database", move || {
+        let api = api.clone();
+        async move { backend::ready(&api).await.map(|()| Value::Null).map_err(|error| error.to_string()) }
+    })
+}

@@ -1,0 +1,92 @@
+//! `roomcast demo`: everything in one process, on a private PostgreSQL unless DATABASE_URL names another.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use hub::Hub;
+use relay::Wakeup;
+
+use super::{backend as backend_role, hub as hub_role, relay as relay_role};
+use crate::{
+    adapters::{LocalAuthority, LocalHub, Wake},
+    config, console, health,
+    lifecycle::Lifecycle,
+    server, telemetry,
+};
+
+mod postgres;
+
+pub(super) use postgres::running as running_database;
+
+pub(super) async fn run(settings: config::Demo, lifecycle: &Lifecycle) -> anyhow::Result<()> {
+    let address = settings.listen.address;
+    settings.secrets.check(address)?;
+    // The address first: a second demo on the same port must not touch the data of the first.
+    let listener = server::bind(address).await?;
+    let postgres = match &settings.database_url {
+        Some(_) => None,
+        None => Some(postgres::start(&settings).await?),
+    };
+    let url = match (&settings.database_url, &postgres) {
+        (Some(url), _) => url.expose().to_owned(),
+        (None, Some(postgres)) => postgres.url(),
+        (None, None) => unreachable!("one of the two was chosen above"),
+    };
+    let played = match &postgres {
+        None => play(&settings, &url, listener, lifecycle).await,
+        Some(postgres) => tokio::select! {
+            played = play(&settings, &url, listener, lifecycle) => played,
+            error = postgres.unexpected_end() => Err(error),
+        },
+    };
+    if let Some(postgres) = postgres {
+        postgres.stop().await;
+    }
+    played
+}
+
+async fn play(
+    settings: &config::Demo,
+    url: &str,
+    listener: tokio::net::TcpListener,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<()> {
+    let metrics = telemetry::metrics()?;
+    let db = backend::connect(url, backend_role::DATABASE_CONNECTIONS).await?;
+    backend::MIGRATOR.run(&db).await.context("bringing the schema up to date")?;
+    backend::check_schema(&db).await?;
+    let address = listener.local_addr()?;
+    let demo_users = settings.users.wanted(address, true);
+    if demo_users {
+        backend::seed::demo(&db).await.context("seeding the demo's people and rooms")?;
+    }
+
+    let wakeup = Wakeup::default();
+    let hub =
+        Hub::start(hub_role::config_of(&settings.sockets, &settings.secrets), Arc::new(LocalAuthority(db.clone())))?;
+    let relay =
+        relay_role::start(url, &settings.outbox, Arc::new(LocalHub(hub.clone())), wakeup.clone(), lifecycle).await?;
+    let api = backend_role::api_state(db, &settings.secrets, demo_users, Arc::new(Wake(wakeup)));
+
+    let parts = relay_role::health_of(backend_role::health_of(&api), relay);
+    let app = backend_role::pages_and_api(&api, None).merge(hub.router()).merge(health::router(parts, metrics));
+    lifecycle.run("the HTTP server", server::serve(listener, app, lifecycle.stopping()));
+    welcome(address, demo_users);
+
+    lifecycle.stopping().cancelled().await;
+    console::say("Stopping: requests, relay, sockets, then the database.");
+    hub.stop().await;
+    let played = lifecycle.finished().await;
+    api.stop().await;
+    played
+}
+
+fn welcome(address: std::net::SocketAddr, demo_users: bool) {
+    console::say(format_args!("\nRoomcast is ready at http://{address}\n"));
+    if demo_users {
+        console::say(format_args!(
+            "  Sign in as alice, bob, carol or dave (password: roomcast),\n  or see two of them side by side: http://{address}/demo\n"
+        ));
+    }
+    console::say("Ctrl-C stops everything.");
+}

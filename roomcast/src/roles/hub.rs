@@ -1,0 +1,51 @@
+//! `roomcast hub`: the sockets, asking a backend elsewhere who may hear what.
+
+use std::sync::Arc;
+
+use hub::{Hub, HubConfig};
+
+use crate::{
+    adapters::RemoteAuthority,
+    config, console,
+    health::{self, Health},
+    lifecycle::Lifecycle,
+    server, telemetry,
+};
+
+pub(super) async fn run(settings: config::Hub, lifecycle: &Lifecycle) -> anyhow::Result<()> {
+    settings.secrets.check(settings.listen)?;
+    let metrics = telemetry::metrics()?;
+    let authority = RemoteAuthority::new(settings.backend.clone(), settings.secrets.internal_key.expose().to_owned())?;
+    let hub = Hub::start(config_of(&settings.sockets, &settings.secrets), Arc::new(authority))?;
+
+    let listener = server::bind(settings.listen).await?;
+    let address = listener.local_addr()?;
+    let app = hub.router().merge(health::router(Health::default(), metrics));
+    lifecycle.run("the HTTP server", server::serve(listener, app, lifecycle.stopping()));
+    console::say(format_args!("Roomcast hub is ready at ws://{address}/connection/websocket"));
+
+    lifecycle.stopping().cancelled().await;
+    hub.stop().await;
+    lifecycle.finished().await
+}
+
+/// Rooms of one person: all of them are heard over one socket. Centrifugo's default of 128 is for chosen channels.
+const ROOMS_PER_CONNECTION: usize = 5_000;
+
+pub(super) fn config_of(sockets: &config::Sockets, secrets: &config::Secrets) -> HubConfig {
+    let mut config = HubConfig {
+        token_secret: secrets.token_secret.expose().to_owned(),
+        api_key: secrets.api_key.expose().to_owned(),
+        ping_interval: sockets.ping_interval,
+        queue_limit_bytes: sockets.queue_limit,
+        channel_limit: ROOMS_PER_CONNECTION,
+        ..HubConfig::default()
+    };
+    if let Some(shards) = sockets.hub_shards {
+        config.shards = usize::from(shards);
+    }
+    for namespace in config.namespaces.values_mut().filter(|namespace| namespace.history_size > 0) {
+        namespace.history_size = sockets.history_size;
+    }
+    config
+}

@@ -1,0 +1,63 @@
+//! `roomcast relay`: from the outbox to hubs in other processes.
+
+use std::sync::Arc;
+
+use relay::{Destination, Relay, RelayConfig, RelayHandle, Wakeup};
+
+use crate::{
+    adapters::RemoteHubs,
+    config, console,
+    health::{self, Health},
+    lifecycle::Lifecycle,
+    server, telemetry,
+};
+
+pub(super) async fn run(settings: config::Relay, lifecycle: &Lifecycle) -> anyhow::Result<()> {
+    let metrics = telemetry::metrics()?;
+    let url = settings.relay_database_url.as_ref().unwrap_or(&settings.database.url);
+    let hubs = RemoteHubs::new(settings.hubs.clone(), settings.api_key.expose().to_owned())?;
+    let relay = start(url.expose(), &settings.outbox, Arc::new(hubs), Wakeup::default(), lifecycle).await?;
+
+    let listener = server::bind(settings.listen).await?;
+    let address = listener.local_addr()?;
+    let app = health::router(health_of(Health::default(), relay), metrics);
+    lifecycle.run("the HTTP server", server::serve(listener, app, lifecycle.stopping()));
+    console::say(format_args!(
+        "Roomcast relay is ready at http://{address}, delivering to {}",
+        settings.hubs.join(", ")
+    ));
+    lifecycle.finished().await
+}
+
+/// Starts the carrier and hands it to the lifecycle.
+pub(super) async fn start(
+    url: &str,
+    outbox: &config::Outbox,
+    destination: Arc<dyn Destination>,
+    wakeup: Wakeup,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<RelayHandle> {
+    let config = RelayConfig {
+        workers: usize::from(outbox.relay_workers),
+        batch_size: outbox.batch_size,
+        poll_interval: outbox.poll_interval,
+        partitions: outbox.partitions,
+        listen: outbox.relay_listen_notify,
+        ..RelayConfig::new(url)
+    };
+    let relay = Relay::new(config, destination, wakeup);
+    let handle = relay.handle();
+    let stopping = lifecycle.stopping();
+    lifecycle.run("the relay", async move { Ok(relay.run(stopping).await?) });
+    Ok(handle)
+}
+
+pub(super) fn health_of(health: Health, relay: RelayHandle) -> Health {
+    health.with("relay", move || {
+        let status = relay.status();
+        async move {
+            let details = serde_json::to_value(&status).map_err(|error| error.to_string())?;
+            if status.is_ready() { Ok(details) } else { Err(details.to_string()) }
+        }
+    })
+}
