@@ -1,6 +1,6 @@
 // The product as a user starts it: `roomcast demo` on a database of its own, killed and started again at will.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,6 +26,7 @@ export class Product {
 
     static async start() {
         const product = new Product();
+        chmodSync(product.#directory, 0o755);
         product.port = await freePort();
         await product.start();
         return product;

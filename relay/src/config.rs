@@ -51,8 +51,8 @@ impl RelayConfig {
         }
     }
 
-    /// What can be known to be wrong before a connection is made.
-    pub(crate) fn check(&self) -> Result<(), RelayError> {
+    /// What can be known to be wrong before a connection is made. [`crate::Relay::run`] checks it, too.
+    pub fn check(&self) -> Result<(), RelayError> {
         match self.partitions {
             _ if self.workers == 0 => Err(RelayError::Setting("a relay needs at least one worker")),
             _ if self.batch_size == 0 => Err(RelayError::Setting("a batch needs at least one row")),

@@ -370,7 +370,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn origin(text: &str) -> Result<String, String> {
     let uri: axum::http::Uri = text.parse().map_err(|error| format!("\"{text}\" is not an address: {error}"))?;
     match (uri.scheme_str(), uri.authority()) {
-        (Some("http"), Some(_)) if uri.path().len() <= 1 => Ok(text.trim_end_matches('/').to_owned()),
+        (Some("http" | "https"), Some(_)) if uri.path().len() <= 1 => Ok(text.trim_end_matches('/').to_owned()),
         _ => Err(format!("\"{text}\" must look like http://host:port")),
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use async_trait::async_trait;
 use hub::{Access, Authority, AuthorityError, Backlog, Subscription};
 use protocol::{Channel, Offset, Position, UserId};
@@ -10,6 +9,8 @@ use reqwest::StatusCode;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use sqlx::PgPool;
+
+use super::http;
 
 /// The backend's own answers, from the database of this process.
 pub struct LocalAuthority(pub PgPool);
@@ -47,12 +48,7 @@ impl RemoteAuthority {
 
     /// The backend at this origin, such as `http://127.0.0.1:8000`.
     pub fn new(backend: String, key: String) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .timeout(Self::PATIENCE)
-            .tcp_nodelay(true)
-            .build()
-            .context("preparing to reach the backend")?;
-        Ok(Self { http, backend, key })
+        Ok(Self { http: http::client(Self::PATIENCE)?, backend, key })
     }
 
     async fn ask<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, AuthorityError> {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use hub::Hub;
 use protocol::Command;
 use relay::{Destination, DestinationError, Verdict};
 use serde::{Deserialize, Serialize};
+
+use super::http;
 
 /// Error code of the server API for "try again"; every other code says that the command can never pass.
 const INTERNAL: u32 = 100;
@@ -68,12 +69,7 @@ impl RemoteHubs {
 
     /// Hubs at these origins, such as `http://127.0.0.1:8001`.
     pub fn new(hubs: Vec<String>, api_key: String) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .timeout(Self::PATIENCE)
-            .tcp_nodelay(true)
-            .build()
-            .context("preparing to reach the hubs")?;
-        Ok(Self { http, hubs, api_key })
+        Ok(Self { http: http::client(Self::PATIENCE)?, hubs, api_key })
     }
 
     async fn deliver_to(&self, hub: &str, commands: &[Command]) -> Result<Vec<Verdict>, DestinationError> {

@@ -4,6 +4,7 @@
 mod authority;
 mod commit;
 mod destination;
+mod http;
 
 pub use authority::{LocalAuthority, RemoteAuthority};
 pub use commit::{Notify, Wake};

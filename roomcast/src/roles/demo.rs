@@ -64,8 +64,7 @@ async fn play(
     let wakeup = Wakeup::default();
     let hub =
         Hub::start(hub_role::config_of(&settings.sockets, &settings.secrets), Arc::new(LocalAuthority(db.clone())))?;
-    let relay =
-        relay_role::start(url, &settings.outbox, Arc::new(LocalHub(hub.clone())), wakeup.clone(), lifecycle).await?;
+    let relay = relay_role::start(url, &settings.outbox, Arc::new(LocalHub(hub.clone())), wakeup.clone(), lifecycle)?;
     let api = backend_role::api_state(db, &settings.secrets, demo_users, Arc::new(Wake(wakeup)));
 
     let parts = relay_role::health_of(backend_role::health_of(&api), relay);

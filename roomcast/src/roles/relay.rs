@@ -16,7 +16,7 @@ pub(super) async fn run(settings: config::Relay, lifecycle: &Lifecycle) -> anyho
     let metrics = telemetry::metrics()?;
     let url = settings.relay_database_url.as_ref().unwrap_or(&settings.database.url);
     let hubs = RemoteHubs::new(settings.hubs.clone(), settings.api_key.expose().to_owned())?;
-    let relay = start(url.expose(), &settings.outbox, Arc::new(hubs), Wakeup::default(), lifecycle).await?;
+    let relay = start(url.expose(), &settings.outbox, Arc::new(hubs), Wakeup::default(), lifecycle)?;
 
     let listener = server::bind(settings.listen).await?;
     let address = listener.local_addr()?;
@@ -30,7 +30,7 @@ pub(super) async fn run(settings: config::Relay, lifecycle: &Lifecycle) -> anyho
 }
 
 /// Starts the carrier and hands it to the lifecycle.
-pub(super) async fn start(
+pub(super) fn start(
     url: &str,
     outbox: &config::Outbox,
     destination: Arc<dyn Destination>,
@@ -45,6 +45,7 @@ pub(super) async fn start(
         listen: outbox.relay_listen_notify,
         ..RelayConfig::new(url)
     };
+    config.check()?;
     let relay = Relay::new(config, destination, wakeup);
     let handle = relay.handle();
     let stopping = lifecycle.stopping();
