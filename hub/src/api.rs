@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, State},
+    extract::{DefaultBodyLimit, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
@@ -95,16 +95,25 @@ struct ChannelsRequest {
     pattern: String,
 }
 
+/// One route each, so that another API can stand beside this one under `/api`.
+const METHODS: [&str; 8] =
+    ["publish", "broadcast", "subscribe", "unsubscribe", "disconnect", "batch", "info", "channels"];
+
 pub(crate) fn routes() -> Router<Hub> {
-    Router::new().route("/api/{method}", post(call)).layer(DefaultBodyLimit::max(LARGEST_BODY))
+    let routes = METHODS.into_iter().fold(Router::new(), |routes, method| {
+        let handler =
+            async move |State(hub): State<Hub>, headers: HeaderMap, body: Bytes| call(hub, method, headers, body).await;
+        routes.route(&format!("/api/{method}"), post(handler))
+    });
+    routes.layer(DefaultBodyLimit::max(LARGEST_BODY))
 }
 
-async fn call(State(hub): State<Hub>, Path(method): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+async fn call(hub: Hub, method: &'static str, headers: HeaderMap, body: Bytes) -> Response {
     if !authorized(&headers, &hub.inner.context.config.api_key) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
-    let reply = match method.as_str() {
-        "publish" | "broadcast" | "subscribe" | "unsubscribe" | "disconnect" => command(&hub, &method, &body).await,
+    let reply = match method {
+        "publish" | "broadcast" | "subscribe" | "unsubscribe" | "disconnect" => command(&hub, method, &body).await,
         "batch" => batch(&hub, &body).await,
         "info" => Ok(Json(Reply::Result(info(&hub).await)).into_response()),
         "channels" => channels(&hub, &body).await,
@@ -118,7 +127,7 @@ async fn call(State(hub): State<Hub>, Path(method): Path<String>, headers: Heade
 
 /// Compares in constant time: how long it takes tells nothing about the key.
 fn authorized(headers: &HeaderMap, key: &str) -> bool {
-    let given = headers.get("x-api-key").map(|value| value.as_bytes()).or_else(|| {
+    let given = headers.get("x-api-key").map(axum::http::HeaderValue::as_bytes).or_else(|| {
         let authorization = headers.get(header::AUTHORIZATION)?.as_bytes();
         let (scheme, key) = authorization.split_at_checked("apikey ".len())?;
         scheme.eq_ignore_ascii_case(b"apikey ").then_some(key)

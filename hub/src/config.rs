@@ -104,7 +104,7 @@ impl Default for HubConfig {
             recovery_bytes: 1 << 20,
             authority_timeout: Duration::from_secs(5),
             shard_queue: 16_384,
-            idle_channel_ttl: Duration::from_secs(300),
+            idle_channel_ttl: Duration::from_mins(5),
             idle_channel_limit: 10_000,
             namespaces: BTreeMap::from([
                 ("room".to_owned(), Namespace::counted_by_the_truth()),
@@ -120,7 +120,7 @@ impl Namespace {
         Self {
             counting: Counting::Truth,
             history_size: 128,
-            history_ttl: Duration::from_secs(300),
+            history_ttl: Duration::from_mins(5),
             subscribe: SubscribeRight::Authority,
         }
     }

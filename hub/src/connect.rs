@@ -50,7 +50,7 @@ impl Session {
             return Err(Disconnect::CHANNEL_LIMIT);
         }
         match self.join_all(subscriptions, connect.subs).await {
-            Ok(subs) => self.welcome(id, &claims, subs),
+            Ok(subs) => self.welcome(id, &claims, &subs),
             Err(error) => return self.refuse_connect(id, error).await,
         }
         self.apply_remembered().await;
@@ -95,14 +95,14 @@ impl Session {
         Ok(subs.finish())
     }
 
-    fn welcome(&mut self, id: u32, claims: &Claims, subs: Vec<u8>) {
+    fn welcome(&mut self, id: u32, claims: &Claims, subs: &[u8]) {
         let config = &self.hub.context.config;
         let mut body = Object::with_capacity(subs.len() + 200);
         body.field("client", &self.connection.client);
         body.field("version", VERSION);
         write_expiry(&mut body, claims.exp);
         if subs != b"{}" {
-            body.raw_field("subs", &subs);
+            body.raw_field("subs", subs);
         }
         body.field("ping", &config.ping_interval.as_secs().max(1));
         body.field("pong", &true);

@@ -101,7 +101,7 @@ mod tests {
     }
 
     fn history(size: usize, offsets: impl IntoIterator<Item = u64>) -> History {
-        let mut history = History::new(size, Duration::from_secs(60));
+        let mut history = History::new(size, Duration::from_mins(1));
         for offset in offsets {
             history.push(&publication(offset), Instant::now());
         }

@@ -254,17 +254,17 @@ impl Inner {
                 let epoch = version_epoch.unwrap_or_default();
                 let publication = Publication::encode(&channel, offset, &data, &tags);
                 let accepted = Accepted { epoch: epoch.clone(), offset };
-                (Counted::ByTruth { epoch, publication }, Outcome::Now(Ok(accepted)))
+                (Counted::Truth { epoch, publication }, Outcome::Now(Ok(accepted)))
             }
             (Counting::Hub, _) => {
                 let (sender, position) = oneshot::channel();
                 answer = Some(sender);
-                (Counted::ByHub { data, tags }, Outcome::Later(position))
+                (Counted::Hub { data, tags }, Outcome::Later(position))
             }
             // A room's publication without a version is one of the moment: someone is typing.
             (Counting::Truth | Counting::Nobody, _) => {
                 let publication = Publication::encode(&channel, Offset(0), &data, &tags);
-                (Counted::ByNobody { publication }, Outcome::Now(Ok(Accepted::default())))
+                (Counted::Nobody { publication }, Outcome::Now(Ok(Accepted::default())))
             }
         };
         let idempotency_key = idempotency_key.map(String::into_boxed_str);

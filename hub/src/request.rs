@@ -66,7 +66,8 @@ pub(crate) struct Subscribe {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Recover {
-    recover: bool,
+    #[serde(rename = "recover")]
+    wanted: bool,
     epoch: Epoch,
     offset: Offset,
 }
@@ -103,7 +104,7 @@ impl Subscribe {
 
 impl Recover {
     pub(crate) fn position(self) -> Option<Position> {
-        self.recover.then_some(Position { epoch: self.epoch, offset: self.offset })
+        self.wanted.then_some(Position { epoch: self.epoch, offset: self.offset })
     }
 }
 

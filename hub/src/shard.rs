@@ -6,6 +6,7 @@
 mod backlog;
 mod channel;
 mod command;
+mod healing;
 mod join;
 mod keys;
 mod subscribers;
@@ -149,17 +150,17 @@ impl Shard {
         let first = idempotency_key.as_ref().and_then(|key| self.keys.seen(&channel, key));
         let position = match (first, counted) {
             (Some(first), _) => first,
-            (None, Counted::ByNobody { publication }) => {
+            (None, Counted::Nobody { publication }) => {
                 if let Some(state) = self.channels.get_mut(&channel) {
                     state.pass_on(publication, &mut self.desk);
                 }
                 Position::default()
             }
-            (None, Counted::ByHub { data, tags }) => {
+            (None, Counted::Hub { data, tags }) => {
                 let Some((state, desk)) = self.state(&channel) else { return };
                 state.count(|channel, offset| Publication::encode(channel, offset, &data, &tags), desk)
             }
-            (None, Counted::ByTruth { epoch, publication }) => {
+            (None, Counted::Truth { epoch, publication }) => {
                 let Some((state, desk)) = self.state(&channel) else { return };
                 let position = Position { epoch: epoch.clone(), offset: publication.offset };
                 state.take(epoch, publication, desk);
@@ -190,9 +191,8 @@ impl Shard {
             }
             ShardCommand::Unsubscribe { channel, target, done } => {
                 for connection in self.reached(target, &Remembered::Unsubscribe(channel.clone())) {
-                    let side = connection.standing.lock().revoke(&channel);
-                    self.leave(&connection, &channel);
-                    if side.is_some() {
+                    connection.standing.lock().revoke(&channel);
+                    if self.leave(&connection, &channel) {
                         connection.push(&frame::unsubscribe_push(&channel, Unsubscribed::BY_SERVER));
                     }
                 }
@@ -219,10 +219,9 @@ impl Shard {
         }
     }
 
-    fn leave(&mut self, connection: &Connection, channel: &Channel) {
-        if let Some(state) = self.channels.get_mut(channel) {
-            state.leave(connection);
-        }
+    /// True if the connection had heard the channel.
+    fn leave(&mut self, connection: &Connection, channel: &Channel) -> bool {
+        self.channels.get_mut(channel).is_some_and(|state| state.leave(connection))
     }
 
     /// The connections that a command of the server concerns now; those that are connecting remember it.

@@ -26,6 +26,14 @@ pub(super) struct Past {
     pub(super) publications: Vec<Publication>,
 }
 
+impl Past {
+    /// True if it goes on beyond `missing` without having it: then nobody has it.
+    pub(super) fn skips(&self, missing: Offset) -> bool {
+        let not_before = self.publications.iter().find(|publication| publication.offset >= missing);
+        not_before.is_some_and(|publication| publication.offset != missing)
+    }
+}
+
 /// Asks the authority for what comes after `after`, or for the position alone.
 pub(super) fn read(context: &Arc<Context>, queue: mpsc::Sender<ShardCommand>, channel: Channel, after: Option<Offset>) {
     let shared = Arc::clone(context);

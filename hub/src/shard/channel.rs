@@ -10,17 +10,16 @@ use std::{
 
 use bytes::Bytes;
 use protocol::{Channel, Epoch, Offset, Position};
-use tracing::{debug, warn};
+use tracing::warn;
 use uuid::Uuid;
 
 use super::{
     Desk,
-    backlog::{self, BacklogRead, Past},
+    healing::Healing,
     join::{Decision, Join, RecoveryLimits, Source, decide},
     subscribers::Subscribers,
 };
 use crate::{
-    authority::AuthorityError,
     codes::{Disconnect, ErrorCode, Unsubscribed},
     config::{Counting, Namespace},
     connection::Connection,
@@ -33,33 +32,20 @@ use crate::{
 
 /// A second read serves those who came while the first was under way; a third, those for whom it was not enough.
 const READS_PER_JOIN: u8 = 4;
-const FIRST_RETRY: Duration = Duration::from_millis(50);
-const LAST_RETRY: Duration = Duration::from_secs(5);
 
 pub(super) struct ChannelState {
-    name: Channel,
-    options: Namespace,
-    stream: Option<Stream>,
+    pub(super) name: Channel,
+    pub(super) options: Namespace,
+    pub(super) stream: Option<Stream>,
     pub(super) subscribers: Subscribers,
     /// Frames that the subscribers have not been sent yet.
     pub(super) outbox: Vec<Bytes>,
     pub(super) dirty: bool,
-    waiting: Vec<Join>,
+    pub(super) waiting: Vec<Join>,
     /// Publications that came before it was known where the channel stands.
     unplaced: Vec<(Epoch, Publication)>,
-    reading: bool,
-    failures: u32,
-    /// When the channel wants to be looked at, and what for.
-    alarm: Option<(Instant, Alarm)>,
+    pub(super) healing: Healing,
     touched: Instant,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Alarm {
-    /// The publication after this one is missing; if it still is, it has to be fetched.
-    Hole(Offset),
-    /// A read has failed and is due again.
-    Retry,
 }
 
 impl ChannelState {
@@ -74,9 +60,7 @@ impl ChannelState {
             dirty: false,
             waiting: Vec::new(),
             unplaced: Vec::new(),
-            reading: false,
-            failures: 0,
-            alarm: None,
+            healing: Healing::default(),
             touched: Instant::now(),
         };
         if counted_here {
@@ -111,7 +95,7 @@ impl ChannelState {
         let before = Position { epoch, offset: Offset(publication.offset.0.saturating_sub(1)) };
         let nobody_cares = self.subscribers.is_empty() && self.waiting.is_empty();
         match &mut self.stream {
-            None if nobody_cares && !before.epoch.is_empty() => self.place(before, desk),
+            None if nobody_cares && !before.epoch.is_empty() => self.place(&before, desk),
             None if nobody_cares => return,
             None => {
                 // Beyond the limit it is left to the backlog.
@@ -132,7 +116,7 @@ impl ChannelState {
         self.arrive(publication, desk);
     }
 
-    fn arrive(&mut self, publication: Publication, desk: &mut Desk) -> Option<Arrival> {
+    pub(super) fn arrive(&mut self, publication: Publication, desk: &mut Desk) -> Option<Arrival> {
         let now = Instant::now();
         self.touched = now;
         let stream = self.stream.as_mut()?;
@@ -170,9 +154,9 @@ impl ChannelState {
     }
 
     /// The authority says where the channel stands.
-    fn learn(&mut self, known: Position, desk: &mut Desk) {
+    pub(super) fn learn(&mut self, known: Position, desk: &mut Desk) {
         match &mut self.stream {
-            None => self.place(known, desk),
+            None => self.place(&known, desk),
             Some(stream) if *stream.epoch() != known.epoch => {
                 desk.counters.new_epochs += 1;
                 self.restart(known, desk);
@@ -185,7 +169,7 @@ impl ChannelState {
     }
 
     /// Begins the stream: right before what has arrived already, so that those who wait hear it.
-    fn place(&mut self, position: Position, desk: &mut Desk) {
+    fn place(&mut self, position: &Position, desk: &mut Desk) {
         let mut unplaced = std::mem::take(&mut self.unplaced);
         unplaced.retain(|(epoch, _)| epoch.is_empty() || *epoch == position.epoch);
         let before = |(_, publication): &(Epoch, Publication)| Offset(publication.offset.0.saturating_sub(1));
@@ -202,7 +186,7 @@ impl ChannelState {
     }
 
     /// Everything known about the channel is void. Its subscribers come back and learn the new position.
-    fn restart(&mut self, position: Position, desk: &mut Desk) {
+    pub(super) fn restart(&mut self, position: Position, desk: &mut Desk) {
         warn!(channel = %self.name, epoch = %position.epoch, "{} starts a new stream at {}", self.name, position.offset);
         self.outbox.clear();
         for connection in self.subscribers.take() {
@@ -251,7 +235,7 @@ impl ChannelState {
             }
         }
         for (join, subscribed, source) in admitted {
-            self.tell(join, subscribed, source, desk);
+            self.tell(join, &subscribed, source, desk);
         }
         if needed.is_some() {
             self.read(needed, desk);
@@ -259,7 +243,7 @@ impl ChannelState {
         self.watch_for_hole(desk);
     }
 
-    fn tell(&mut self, join: Join, subscribed: Subscribed, source: Source, desk: &mut Desk) {
+    fn tell(&mut self, join: Join, subscribed: &Subscribed, source: Source, desk: &mut Desk) {
         match source {
             Source::Fresh => {}
             Source::History => desk.counters.from_history += 1,
@@ -270,7 +254,7 @@ impl ChannelState {
             join.connection.standing.lock().release(&self.name);
             return join.fail(ErrorCode::UNRECOVERABLE_POSITION);
         }
-        self.admit(join, &subscribed);
+        self.admit(join, subscribed);
     }
 
     /// The reply goes out before the connection is in the list: no push can come before it.
@@ -280,133 +264,16 @@ impl ChannelState {
         self.subscribers.add(connection);
     }
 
-    /// Asks the authority, unless it is being asked or a failed question is due again later.
-    fn read(&mut self, after: Option<Offset>, desk: &mut Desk) {
-        if self.reading || matches!(self.alarm, Some((_, Alarm::Retry))) {
-            return;
-        }
-        self.reading = true;
-        desk.counters.reads += 1;
-        backlog::read(&desk.context, desk.queue.clone(), self.name.clone(), after);
-    }
-
-    /// The authority has answered.
-    pub(super) fn take_backlog(&mut self, read: BacklogRead, desk: &mut Desk) {
-        self.reading = false;
-        match read.answer {
-            Ok(past) => self.take_past(read.after, past, desk),
-            Err(error) => {
-                desk.counters.failed_reads += 1;
-                self.give_up_or_retry(&error, desk);
-            }
-        }
-    }
-
-    fn take_past(&mut self, after: Option<Offset>, past: Past, desk: &mut Desk) {
-        let now = Instant::now();
-        let reaches = past.publications.last().map_or(past.position.offset, |last| last.offset);
-        self.learn(past.position.clone(), desk);
-        let Some(stream) = &mut self.stream else { return };
-        if let Some(after) = after {
-            for join in
-                self.waiting.iter_mut().filter(|join| join.recover.as_ref().is_some_and(|it| it.offset >= after))
-            {
-                join.reads += 1;
-            }
-            stream.remember(&past.publications, now);
-        }
-        let missing = stream.top().next();
-        let asked_for_it = after.is_some_and(|after| after < missing) && past.position.offset >= missing;
-        if asked_for_it
-            && stream.has_hole()
-            && reaches >= missing
-            && !past.publications.iter().any(|it| it.offset == missing)
-        {
-            warn!(channel = %self.name, offset = %missing, "the backlog of {} has no publication {missing}", self.name);
-            return self.restart(past.position, desk);
-        }
-        // Those who wait are answered up to the top, and hear what fills the hole as pushes.
-        self.advance(&past.publications, desk);
-        let mut filled = 0;
-        for publication in past.publications {
-            if self.stream.as_ref().is_some_and(|stream| publication.offset > stream.top()) {
-                filled += u64::from(self.arrive(publication, desk) == Some(Arrival::Delivered));
-            }
-        }
-        if after.is_some()
-            && self.stream.as_ref().is_some_and(|stream| stream.top().next() == missing && stream.has_hole())
-        {
-            return self.retry(desk); // the truth does not have it yet
-        }
-        self.failures = 0;
-        if filled > 0 {
-            desk.counters.filled += filled;
-            desk.counters.delivered -= filled;
-            debug!(channel = %self.name, filled, "filled a hole of {filled} in {}", self.name);
-        }
-        self.watch_for_hole(desk);
-    }
-
-    fn give_up_or_retry(&mut self, error: &AuthorityError, desk: &mut Desk) {
-        warn!(channel = %self.name, error = error as &dyn std::error::Error, "the backlog of {} was not read", self.name);
-        let gone = matches!(error, AuthorityError::NoSuchChannel);
-        let (pushed, asked): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|join| !gone && join.is_push());
-        self.waiting = pushed;
-        for join in asked {
-            join.connection.standing.lock().release(&self.name);
-            join.fail(if gone { ErrorCode::PERMISSION_DENIED } else { ErrorCode::INTERNAL });
-        }
-        let needed = !self.waiting.is_empty() || self.stream.as_ref().is_some_and(Stream::has_hole);
-        if needed && !gone {
-            self.retry(desk);
-        }
-    }
-
-    fn retry(&mut self, desk: &mut Desk) {
-        let backoff = FIRST_RETRY.saturating_mul(1 << self.failures.min(10)).min(LAST_RETRY);
-        self.failures += 1;
-        self.set_alarm(backoff.mul_f64(0.5 + rand::random::<f64>() / 2.0), Alarm::Retry, desk);
-    }
-
-    /// A hole that stays for the hold time is fetched.
-    fn watch_for_hole(&mut self, desk: &mut Desk) {
-        let Some(stream) = self.stream.as_ref().filter(|stream| stream.has_hole()) else {
-            self.alarm.take_if(|(_, alarm)| matches!(alarm, Alarm::Hole(_)));
-            return;
-        };
-        if self.alarm.is_none() && !self.reading {
-            self.set_alarm(desk.context.config.hold, Alarm::Hole(stream.top()), desk);
-        }
-    }
-
-    fn set_alarm(&mut self, after: Duration, alarm: Alarm, desk: &mut Desk) {
-        let when = Instant::now() + after;
-        self.alarm = Some((when, alarm));
-        desk.wake(when, &self.name);
-    }
-
-    /// The time has come that was set with the alarm.
-    pub(super) fn ring(&mut self, when: Instant, desk: &mut Desk) {
-        let Some((_, alarm)) = self.alarm.take_if(|(set, _)| *set == when) else { return };
-        let top = self.stream.as_ref().filter(|stream| stream.has_hole()).map(Stream::top);
-        match (alarm, top) {
-            // It has moved since: the next hole has its own time.
-            (Alarm::Hole(then), Some(top)) if then != top => self.watch_for_hole(desk),
-            (_, Some(top)) => self.read(Some(top), desk),
-            (_, None) => self.advance(&[], desk),
-        }
-    }
-
-    /// The connection no longer wants to hear the channel, or no longer may.
-    pub(super) fn leave(&mut self, connection: &Connection) {
-        self.subscribers.remove(connection.id);
+    /// The connection no longer wants to hear the channel, or no longer may. True if it had been told that it hears it.
+    pub(super) fn leave(&mut self, connection: &Connection) -> bool {
+        let heard = self.subscribers.remove(connection.id);
         let (gone, stay): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.waiting).into_iter().partition(|join| join.connection.id == connection.id);
         self.waiting = stay;
         for join in gone {
             join.fail(ErrorCode::PERMISSION_DENIED);
         }
+        heard
     }
 
     /// Lets go of what is too old; true if the channel itself can be forgotten.
@@ -428,7 +295,7 @@ impl ChannelState {
 
     /// True while nobody hears the channel or waits for it.
     pub(super) fn is_idle(&self) -> bool {
-        self.subscribers.is_empty() && self.waiting.is_empty() && !self.reading && self.outbox.is_empty()
+        self.subscribers.is_empty() && self.waiting.is_empty() && !self.healing.reading && self.outbox.is_empty()
     }
 
     pub(super) fn touched(&self) -> Instant {

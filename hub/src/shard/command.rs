@@ -56,7 +56,7 @@ pub(crate) struct Publishing {
 
 /// Who has counted the publication. It is encoded before it gets here wherever its offset is known.
 pub(crate) enum Counted {
-    ByTruth { epoch: Epoch, publication: Publication },
-    ByHub { data: Box<RawValue>, tags: BTreeMap<String, String> },
-    ByNobody { publication: Publication },
+    Truth { epoch: Epoch, publication: Publication },
+    Hub { data: Box<RawValue>, tags: BTreeMap<String, String> },
+    Nobody { publication: Publication },
 }

@@ -9,7 +9,7 @@ use std::{
 
 use protocol::{Channel, Position};
 
-const WINDOW: Duration = Duration::from_secs(300);
+const WINDOW: Duration = Duration::from_mins(5);
 const MOST: usize = 100_000;
 
 type Key = (Channel, Box<str>);

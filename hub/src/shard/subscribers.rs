@@ -29,12 +29,14 @@ impl Subscribers {
         }
     }
 
-    pub(super) fn remove(&mut self, id: ConnectionId) {
-        let Some(place) = self.places.remove(&id) else { return };
+    /// True if it was one of them.
+    pub(super) fn remove(&mut self, id: ConnectionId) -> bool {
+        let Some(place) = self.places.remove(&id) else { return false };
         self.connections.swap_remove(place);
         if let Some(moved) = self.connections.get(place) {
             self.places.insert(moved.id, place);
         }
+        true
     }
 
     pub(super) fn take(&mut self) -> Vec<Arc<Connection>> {

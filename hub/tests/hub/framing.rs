@@ -1,0 +1,77 @@
+//! What counts as a message, and how a client that breaks the rules is told.
+
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+
+use crate::TestHub;
+
+async fn closed_after(text: &str) -> (u16, bool) {
+    let hub = TestHub::start().await;
+    let (mut client, _) = hub.connect("7").await;
+    client.send_text(text).await;
+    let mut replied = false;
+    loop {
+        match client.incoming().await {
+            crate::client::Incoming::Object(_) => replied = true,
+            crate::client::Incoming::Closed(code, _) => return (code, replied),
+            crate::client::Incoming::Cut => panic!("cut"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn several_commands_in_a_message_are_answered_in_order() {
+    let hub = TestHub::start().await;
+    let (mut client, _) = hub.connect("7").await;
+    client.send_text("{\"id\":2,\"rpc\":{}}\n{\"id\":3,\"rpc\":{}}\n").await;
+    assert_eq!(client.next().await["id"], 2);
+    assert_eq!(client.next().await["id"], 3);
+}
+
+#[tokio::test]
+async fn an_empty_line_ends_the_connection_after_the_commands_before_it() {
+    assert_eq!(closed_after("{\"id\":2,\"rpc\":{}}\n\n{\"id\":3,\"rpc\":{}}").await, (3501, true));
+    assert_eq!(closed_after("").await, (3501, false));
+}
+
+#[tokio::test]
+async fn what_is_no_command_ends_the_connection() {
+    for bad in ["nonsense", "{\"id\":2}", "{\"id\":2,\"ping\":{}}", "{\"id\":2,\"subscribe\":{}}", "\u{0}"] {
+        assert_eq!(closed_after(bad).await, (3501, false), "{bad}");
+    }
+    assert_eq!(closed_after("{\"send\":{\"data\":1}}").await, (3508, false));
+}
+
+#[tokio::test]
+async fn a_message_over_64_kib_ends_with_1009() {
+    let hub = TestHub::start().await;
+    let (mut client, _) = hub.connect("7").await;
+    let reply = client.ask(json!({"id": 2, "rpc": {"data": "x".repeat(60_000)}})).await;
+    assert_eq!(reply["error"]["code"], 108);
+    client.send(&json!({"id": 3, "rpc": {"data": "x".repeat(70_000)}})).await;
+    assert_eq!(client.closed().await.0, 1009);
+}
+
+#[tokio::test]
+async fn broken_websocket_frames_end_with_their_code() {
+    let hub = TestHub::start().await;
+    for (bytes, code) in [
+        (vec![0x81, 2, b'{', b'}'], 1002),          // not masked
+        (vec![0xf1, 0x80, 0, 0, 0, 0], 1002),       // reserved bits
+        (vec![0x81, 0x81, 0, 0, 0, 0, 0xff], 1007), // not UTF-8
+        (vec![0x81, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0], 1009), // longer than memory
+    ] {
+        let (mut client, _) = hub.connect("7").await;
+        client.socket.get_mut().write_all(&bytes).await.unwrap();
+        assert_eq!(client.closed().await.0, code, "{bytes:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_break_inside_data_does_not_leave_the_hub() {
+    let hub = TestHub::start().await;
+    let (mut client, _) = hub.connect("7").await;
+    let row = protocol::Command::parse("publish", "{\"channel\":\"user:7\",\"data\":{\n\"a\":\n1}}").unwrap();
+    hub.execute(row).await;
+    assert_eq!(client.next().await, json!({"push": {"channel": "user:7", "pub": {"data": {"a": 1}}}}));
+}

@@ -1,0 +1,125 @@
+//! A real hub on a free port, real WebSocket clients, and the truth in memory on the trait's other side.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a test counts to a few thousand")]
+#![expect(clippy::needless_pass_by_value, reason = "JSON literals read better without a reference")]
+
+mod api;
+mod client;
+mod commands;
+mod connecting;
+mod framing;
+mod ordering;
+mod recovering;
+mod slow;
+mod subscribing;
+mod truth;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use hub::{Accepted, Hub, HubConfig, Rejection};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use protocol::Command;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+pub(crate) use self::{client::Client, truth::Truth};
+
+pub(crate) const SECRET: &str = "secret";
+pub(crate) const KEY: &str = "key";
+/// Far enough in the future.
+pub(crate) const LATER: u64 = 4_000_000_000;
+
+/// A running hub and its truth.
+pub(crate) struct TestHub {
+    pub(crate) hub: Hub,
+    pub(crate) truth: Arc<Truth>,
+    pub(crate) address: SocketAddr,
+}
+
+impl TestHub {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(change: impl FnOnce(&mut HubConfig)) -> Self {
+        Self::start_on(Arc::new(Truth::default()), change).await
+    }
+
+    /// Another hub beside, or after, the first: the truth stays.
+    pub(crate) async fn start_on(truth: Arc<Truth>, change: impl FnOnce(&mut HubConfig)) -> Self {
+        let mut config = HubConfig {
+            shards: 2,
+            token_secret: SECRET.into(),
+            api_key: KEY.into(),
+            hold: Duration::from_millis(20),
+            ..HubConfig::default()
+        };
+        change(&mut config);
+        let hub = Hub::start(config, Arc::clone(&truth) as _).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = hub.router();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { hub, truth, address }
+    }
+
+    /// A socket on which nothing has been said.
+    pub(crate) async fn open(&self) -> Client {
+        Client::open(self.address).await
+    }
+
+    /// A connected client of a user, with the connect reply.
+    pub(crate) async fn connect(&self, user: &str) -> (Client, Value) {
+        self.connect_from(user, json!({})).await
+    }
+
+    /// A client that comes back with its positions.
+    pub(crate) async fn connect_from(&self, user: &str, subs: Value) -> (Client, Value) {
+        let mut client = self.open().await;
+        client.send(&json!({"id": 1, "connect": {"token": token(user), "subs": subs}})).await;
+        let reply = client.next().await;
+        assert_eq!(reply["id"], 1, "{reply}");
+        (client, reply["connect"].clone())
+    }
+
+    /// Carries out one command that must pass.
+    pub(crate) async fn execute(&self, command: Command) -> Accepted {
+        self.attempt(command).await.unwrap()
+    }
+
+    pub(crate) async fn attempt(&self, command: Command) -> Result<Accepted, Rejection> {
+        self.hub.execute(vec![command]).await.pop().unwrap()
+    }
+
+    /// Writes `count` lines to a room and publishes them.
+    pub(crate) async fn say(&self, room: i64, count: usize) {
+        let commands = (0..count).map(|_| self.truth.append(room)).collect();
+        assert!(self.hub.execute(commands).await.iter().all(Result::is_ok));
+    }
+}
+
+/// A good token.
+pub(crate) fn token(user: &str) -> String {
+    sign(SECRET, &json!({"sub": user, "exp": LATER}))
+}
+
+pub(crate) fn sign(secret: &str, claims: &Value) -> String {
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
+}
+
+pub(crate) fn command(method: &str, payload: Value) -> Command {
+    Command::parse(method, &payload.to_string()).unwrap()
+}
+
+/// Waits until `look` sees what it waits for.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    for _ in 0..500 {
+        if let Some(found) = look().await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never came: {what}");
+}
