@@ -33,7 +33,7 @@ export class MembersPanel {
   /** Somebody joined or left. */
   changed(): void {
     clearTimeout(this.#again);
-    if (this.isOpen) this.#again = setTimeout(() => void this.#load(false), 200);
+    this.#again = setTimeout(() => { if (this.isOpen) void this.#load(false); }, 200);
   }
 
   close(): void {

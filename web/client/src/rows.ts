@@ -11,7 +11,7 @@ export type Row =
   | { readonly kind: "day"; readonly key: string; readonly at: string }
   | { readonly kind: "unread"; readonly key: string }
   | { readonly kind: "quiet"; readonly key: string; readonly lines: readonly Message[] }
-  | { readonly kind: "message"; readonly key: string; readonly message: Message; readonly first: boolean; readonly last: boolean }
+  | { readonly kind: "message"; readonly key: string; readonly message: Message; readonly first: boolean; readonly last: boolean; readonly newest: boolean }
   | { readonly kind: "unsent"; readonly key: string; readonly unsent: Unsent; readonly first: boolean };
 
 export interface RowsInput {
@@ -33,6 +33,7 @@ export function rows(input: RowsInput): Row[] {
   let previous: Message | null = null;
   let quiet: Message[] | null = null;
 
+  const newestOwn = input.messages.findLast((message) => message.kind === "text" && message.author.id === input.me);
   for (const message of input.messages) {
     const today = input.dayOf(message.created_at);
     if (today !== day) {
@@ -59,7 +60,7 @@ export function rows(input: RowsInput): Row[] {
     }
     quiet = null;
     const first = previous === null || !sameGroup(previous, message);
-    out.push({ kind: "message", key: keyOf(message, input.me), message, first, last: true });
+    out.push({ kind: "message", key: keyOf(message, input.me), message, first, last: true, newest: message === newestOwn });
     if (!first) endGroup(out);
     previous = message;
   }

@@ -148,8 +148,8 @@ export class TimelineView {
       case "message":
         return {
           key: row.key,
-          signature: `${row.first}${row.last}`,
-          make: () => message(row.message, row.first, row.last, row.message.author.id === this.#me),
+          signature: `${row.first}${row.last}${row.newest}`,
+          make: () => message(row, row.message.author.id === this.#me),
         };
       case "unsent":
         return {
@@ -169,7 +169,7 @@ export class TimelineView {
   #unsent(unsent: Unsent, first: boolean): HTMLElement {
     const failed = unsent.state === "failed" || unsent.state === "waiting";
     const line = h("div", {
-      class: `message own last${first ? " first" : ""} ${unsent.state}`,
+      class: `message own last newest${first ? " first" : ""} ${unsent.state}`,
       "data-client-id": unsent.clientId,
       "data-state": unsent.state,
     });
@@ -188,10 +188,10 @@ export class TimelineView {
   }
 }
 
-function message(line: Message, first: boolean, last: boolean, own: boolean): HTMLElement {
+function message({ message: line, first, last, newest }: Extract<Row, { kind: "message" }>, own: boolean): HTMLElement {
   const time = h("time", { datetime: line.created_at, title: fullDate(line.created_at) }, clockTime(line.created_at));
   const element = h("div", {
-    class: `message ${own ? "own" : "other"}${first ? " first" : ""}${last ? " last" : ""}`,
+    class: `message ${own ? "own" : "other"}${first ? " first" : ""}${last ? " last" : ""}${newest ? " newest" : ""}`,
     "data-version": line.version,
     "data-client-id": line.client_id,
     "data-state": own ? "delivered" : undefined,
