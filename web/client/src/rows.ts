@@ -126,7 +126,8 @@ function verbOf(kinds: readonly string[]): string {
     : kinds.at(-1) === "joined" ? "left and came back" : "left, came back and left";
 }
 
-function listed(names: readonly string[]): string {
+function listed(people: readonly string[]): string {
+  const names = people.includes("You") ? ["You", ...people.filter((name) => name !== "You")] : people;
   if (names.length <= 1) return names[0] ?? "";
   if (names.length <= 3) return `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
   return `${names.slice(0, 2).join(", ")} and ${names.length - 2} others`;

@@ -34,6 +34,7 @@ test("runs of joined and left fold into one line", () => {
   const messages = [line(1, { kind: "created", author: alice }), line(2, { kind: "joined" }), line(3, { kind: "joined", author: carol }), line(4)];
   assert.deepEqual(shape({ messages, fromStart: true }), ["start", "day", "quiet", "4 first last"]);
   assert.equal(quietWords(messages.slice(0, 3), 1), "You created the room · Bob and Carol joined");
+  assert.equal(quietWords([line(1, { kind: "joined" }), line(2, { kind: "joined", author: alice })], 1), "You and Bob joined");
   assert.equal(quietWords([line(1, { kind: "joined" }), line(2, { kind: "left" }), line(3, { kind: "joined" })], 1), "Bob joined, left and came back");
 });
 
