@@ -66,5 +66,7 @@ pub fn metrics() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), LATENCY_BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), SIZE_BUCKETS)?
         .install_recorder()?;
+    backend::metrics::describe();
+    relay::metrics::describe();
     Ok(HANDLE.get_or_init(|| handle).clone())
 }

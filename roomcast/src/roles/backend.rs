@@ -38,7 +38,7 @@ pub(super) async fn run(settings: config::Backend, lifecycle: &Lifecycle) -> any
         notifying.run(stopping).await;
         Ok(())
     });
-    let api = api_state(db, &settings.secrets, demo_users, Arc::new(Notify(notifier)));
+    let api = api_state(db, &settings.secrets, &settings.listen, demo_users, Arc::new(Notify(notifier)));
     let listener = server::bind(address).await?;
     let address = listener.local_addr()?;
     let app = pages_and_api(&api, settings.hub_public_url).merge(health::router(health_of(&api), metrics));
@@ -52,7 +52,7 @@ pub(super) async fn run(settings: config::Backend, lifecycle: &Lifecycle) -> any
 
 pub(super) fn api_state(db: PgPool, secrets: &config::Secrets, demo: bool, hook: Arc<dyn CommitHook>) -> ApiState {
     let config = BackendConfig::new(secrets.token_secret.expose(), secrets.internal_key.expose());
-    ApiState::new(db, BackendConfig { demo, ..config }, hook)
+    ApiState::new(db, BackendConfig { demo, secure_cookies: listen.secure_cookies, ..config }, hook)
 }
 
 pub(super) fn pages_and_api(api: &ApiState, hub_url: Option<String>) -> axum::Router {

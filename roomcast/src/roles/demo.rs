@@ -65,7 +65,7 @@ async fn play(
     let hub =
         Hub::start(hub_role::config_of(&settings.sockets, &settings.secrets), Arc::new(LocalAuthority(db.clone())))?;
     let relay = relay_role::start(url, &settings.outbox, Arc::new(LocalHub(hub.clone())), wakeup.clone(), lifecycle)?;
-    let api = backend_role::api_state(db, &settings.secrets, demo_users, Arc::new(Wake(wakeup)));
+    let api = backend_role::api_state(db, &settings.secrets, &settings.listen, demo_users, Arc::new(Wake(wakeup)));
 
     let parts = relay_role::health_of(backend_role::health_of(&api), relay);
     let app = backend_role::pages_and_api(&api, None).merge(hub.router()).merge(health::router(parts, metrics));

@@ -2,10 +2,16 @@
 //!
 //! A wrong value ends the start with the name of its flag and variable. Secrets are never printed.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+mod secret;
+mod value;
 
-use anyhow::bail;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
 use clap::{Args, Parser, Subcommand};
+
+use secret::DEMO_SECRET;
+pub use secret::{Secret, Secrets};
+use value::{duration, origin};
 
 use crate::telemetry::LogSettings;
 
@@ -195,12 +201,15 @@ pub struct Letters {
     pub all: bool,
 }
 
-/// Where to listen.
+/// Where people come in.
 #[derive(Args, Debug, Clone)]
 pub struct Listen {
     /// Address of the pages, the API and the WebSocket
     #[arg(long = "listen", env = "ROOMCAST_LISTEN", default_value = "127.0.0.1:8000")]
     pub address: SocketAddr,
+    /// Send session cookies over HTTPS only: set it wherever browsers come in by HTTPS
+    #[arg(long, env = "ROOMCAST_SECURE_COOKIES")]
+    pub secure_cookies: bool,
 }
 
 /// The truth.
@@ -220,20 +229,6 @@ pub struct Embedded {
     /// Directory of `postgres` and `initdb` to use instead of the pinned version
     #[arg(long, env = "ROOMCAST_POSTGRES_BIN")]
     pub postgres_bin: Option<PathBuf>,
-}
-
-/// Who may talk to whom. The defaults are known to everyone and work on loopback only.
-#[derive(Args, Debug, Clone)]
-pub struct Secrets {
-    /// Signs the browsers' connection tokens (HS256)
-    #[arg(long, env = "ROOMCAST_TOKEN_SECRET", hide_env_values = true, default_value = DEMO_SECRET)]
-    pub token_secret: Secret,
-    /// The key of the hub's server API
-    #[arg(long, env = "ROOMCAST_API_KEY", hide_env_values = true, default_value = DEMO_SECRET)]
-    pub api_key: Secret,
-    /// The key by which hubs ask the backend who may hear what
-    #[arg(long, env = "ROOMCAST_INTERNAL_KEY", hide_env_values = true, default_value = DEMO_SECRET)]
-    pub internal_key: Secret,
 }
 
 /// The seeded people.
@@ -282,96 +277,10 @@ pub struct Sockets {
     pub history_size: usize,
 }
 
-/// What everyone knows, so it protects nothing.
-const DEMO_SECRET: &str = "roomcast-demo-secret-for-loopback-only";
-
-impl Secrets {
-    /// Refuses to be reachable from elsewhere with secrets that everyone knows.
-    pub fn check(&self, listen: SocketAddr) -> anyhow::Result<()> {
-        refuse_demo_secrets(
-            listen,
-            &[
-                ("ROOMCAST_TOKEN_SECRET", &self.token_secret),
-                ("ROOMCAST_API_KEY", &self.api_key),
-                ("ROOMCAST_INTERNAL_KEY", &self.internal_key),
-            ],
-        )
-    }
-}
-
-fn refuse_demo_secrets(listen: SocketAddr, secrets: &[(&str, &Secret)]) -> anyhow::Result<()> {
-    for (name, secret) in secrets {
-        if secret.expose().len() < 16 {
-            bail!("{name} has {} characters, at least 16 are needed", secret.expose().len());
-        }
-    }
-    if listen.ip().is_loopback() {
-        return Ok(());
-    }
-    let known: Vec<&str> =
-        secrets.iter().filter(|(_, secret)| secret.expose() == DEMO_SECRET).map(|(name, _)| *name).collect();
-    if !known.is_empty() {
-        bail!(
-            "{listen} is reachable from other machines, but {} still has the demo's value, which everyone knows: \
-             set it (openssl rand -hex 32), or listen on 127.0.0.1",
-            known.join(", ")
-        );
-    }
-    Ok(())
-}
-
 impl DemoUsers {
     /// Whether to seed them; `by_default` holds where nobody said.
     pub fn wanted(&self, listen: SocketAddr, by_default: bool) -> bool {
         self.demo_users.unwrap_or(by_default && listen.ip().is_loopback())
-    }
-}
-
-/// A text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl std::str::FromStr for Secret {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-/// `250ms`, `5s`, `2m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| format!("\"{text}\" is not a duration such as 300ms or 5s"))?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number * 60)),
-        _ => Err(format!("\"{text}\" needs a unit: ms, s or m")),
-    }
-    .and_then(|duration| if duration.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(duration) })
-}
-
-/// `http://host:port`, without a path.
-fn origin(text: &str) -> Result<String, String> {
-    let uri: axum::http::Uri = text.parse().map_err(|error| format!("\"{text}\" is not an address: {error}"))?;
-    match (uri.scheme_str(), uri.authority()) {
-        (Some("http" | "https"), Some(_)) if uri.path().len() <= 1 => Ok(text.trim_end_matches('/').to_owned()),
-        _ => Err(format!("\"{text}\" must look like http://host:port")),
     }
 }
 
