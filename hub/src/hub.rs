@@ -138,6 +138,11 @@ impl Hub {
         results
     }
 
+    /// True while every shard runs and new clients are taken.
+    pub fn is_ready(&self) -> bool {
+        !self.inner.context.stopping.is_cancelled() && self.inner.shards.iter().all(|shard| !shard.queue.is_closed())
+    }
+
     /// Closes every connection with 3001, so that clients come back elsewhere, and ends the shards.
     pub async fn stop(&self) {
         let context = &self.inner.context;

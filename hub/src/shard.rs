@@ -278,22 +278,23 @@ impl Shard {
         let config = &self.desk.context.config;
         let (ttl, patience) = (config.idle_channel_ttl, config.authority_timeout);
         self.channels.retain(|_, state| !state.sweep(now, ttl, patience));
-        let mut idle: Vec<_> = self
-            .channels
-            .values()
-            .filter(|state| state.is_idle())
-            .map(|it| (it.touched(), it.name().clone()))
-            .collect();
-        let surplus = idle.len().saturating_sub(config.idle_channel_limit);
+        self.forget_surplus();
+        self.keys.prune(now);
+        let subscriptions = self.channels.values().map(|state| state.subscribers.len()).sum();
+        self.desk.counters.report(self.number, self.channels.len(), subscriptions);
+    }
+
+    /// Of the channels that nobody hears, those go first that have been quiet for longest.
+    fn forget_surplus(&mut self) {
+        let idle = self.channels.values().filter(|state| state.is_idle());
+        let surplus = idle.clone().count().saturating_sub(self.desk.context.config.idle_channel_limit);
         if surplus > 0 {
+            let mut idle: Vec<_> = idle.map(|state| (state.touched(), state.name().clone())).collect();
             idle.sort_unstable();
             for (_, name) in idle.drain(..surplus) {
                 self.channels.remove(&name);
             }
         }
-        self.keys.prune(now);
-        let subscriptions = self.channels.values().map(|state| state.subscribers.len()).sum();
-        self.desk.counters.report(self.number, self.channels.len(), subscriptions);
     }
 }
 

@@ -18,7 +18,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tracing::{debug, error};
+use tracing::{Instrument, debug, debug_span, error};
 
 use crate::{
     codes::Disconnect,
@@ -113,5 +113,6 @@ async fn serve(inner: Arc<Inner>, connection: Arc<Connection>, first: Bytes) {
         connection.close(&Disconnect::SHUTDOWN);
     }
     inner.watch(&connection);
-    reader::run(inner, connection, first).await;
+    let span = debug_span!("connection", client = %connection.client);
+    reader::run(inner, connection, first).instrument(span).await;
 }

@@ -136,6 +136,7 @@ async fn a_stopping_hub_sends_everybody_elsewhere() {
     let mut unconnected = hub.open().await;
     let (stopped, one, other) = tokio::join!(hub.hub.stop(), one.closed(), unconnected.closed());
     assert_eq!(((), one.0, other.0), (stopped, 3001, 3001));
+    assert!(!hub.hub.is_ready());
     let refused = reqwest::get(format!("http://{}/connection/websocket", hub.address)).await.unwrap();
     assert_eq!(refused.status(), 426);
     assert_eq!(hub.attempt(hub.truth.append(1)).await.unwrap_err().code, 100);
