@@ -35,7 +35,7 @@ pub fn router(state: WebState) -> Router {
         .route("/", get(pages::chat::welcome))
         .route("/rooms/{room}", get(pages::chat::room))
         .route("/discover", get(pages::chat::discover))
-        .route("/login", get(pages::login::login));
+        .route("/login", get(pages::login::login).post(pages::login::without_javascript));
     if state.demo {
         pages = pages.route("/demo", get(pages::demo::demo));
     }

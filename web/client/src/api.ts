@@ -8,9 +8,9 @@ export class Refused extends Error {
     super(detail);
   }
 
-  /** Trying the same again may help. */
+  /** Trying the same again may help: later, or after signing in again. */
   get passing(): boolean {
-    return this.status >= 500 || this.status === 429 || this.status === 408;
+    return this.status >= 500 || this.status === 429 || this.status === 408 || this.status === 401;
   }
 }
 

@@ -74,6 +74,8 @@ class Chat {
   #settledOnce = false;
   #otherEpochs = new Set<number>();
   #textsBefore: ReadonlyMap<number, number> | null = null;
+  /** One's own lines among those that came since: nobody misses what they wrote. */
+  #ownSince = 0;
   /** The newest line of rooms whose entry is still on its way. */
   #ahead = new Map<number, Message>();
   #stranger: Room | null = null;
@@ -294,6 +296,7 @@ class Chat {
     this.#conversation.markRead();
     if (this.#textsBefore !== null) this.#status.note(caughtUpWords(this.#missedSince(this.#textsBefore)));
     this.#textsBefore = null;
+    this.#ownSince = 0;
     this.#settledOnce = true;
     this.#renderRooms();
   }
@@ -310,7 +313,8 @@ class Chat {
   }
 
   #missedSince(before: ReadonlyMap<number, number>): number {
-    return [...this.#directory.texts].reduce((sum, [room, texts]) => sum + texts - (before.get(room) ?? texts), 0);
+    const all = [...this.#directory.texts].reduce((sum, [room, texts]) => sum + texts - (before.get(room) ?? texts), 0);
+    return Math.max(0, all - this.#ownSince);
   }
 
   #message(message: Message, live: boolean): void {
@@ -321,7 +325,8 @@ class Chat {
       this.#ahead.set(message.room, message);
       return;
     }
-    this.#directory.accept(message);
+    const isNew = this.#directory.accept(message);
+    if (isNew && own && message.kind === "text" && this.#textsBefore !== null) this.#ownSince += 1;
     if (message.room === this.#conversation.room) {
       this.#conversation.accept(message);
       if (message.kind !== "text") this.#members.changed();

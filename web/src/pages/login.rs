@@ -56,6 +56,7 @@ pub(crate) async fn login(
             Some("Your session has ended. Sign in again; what you had not sent is kept in this browser.")
         }
         Some("out") => Some("You are signed out."),
+        Some("script") => Some("Signing in needs JavaScript. Allow it for this site and sign in again."),
         _ => None,
     };
     match people(&state).await {
@@ -65,6 +66,11 @@ pub(crate) async fn login(
         }
         Err(error) => PageError::from(error).page(frame),
     }
+}
+
+/// The form arrived here because no script took it: the API takes JSON only, from our own pages only.
+pub(crate) async fn without_javascript() -> Redirect {
+    Redirect::to("/login?why=script")
 }
 
 /// The seeded people, in a demo.
