@@ -47,7 +47,7 @@ pub struct Publication {
     pub data: Box<RawValue>,
 }
 
-/// All channels of a user: their rooms, and their own. Nobody's name that is not a user's id has any.
+/// All channels of a user: their own, and their rooms. A name that is no user's id has none.
 pub async fn subscriptions(db: &PgPool, user: &str) -> sqlx::Result<Vec<Subscription>> {
     let Ok(user) = user.parse::<UserId>() else { return Ok(Vec::new()) };
     let mut conn = db.acquire().await?;

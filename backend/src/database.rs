@@ -17,6 +17,9 @@ pub static MIGRATOR: Migrator = sqlx::migrate!();
 /// How long a request waits for a free connection before it is answered with 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Opened at once and kept: a password handshake takes milliseconds, which the first requests need not pay for.
+const READY_CONNECTIONS: u32 = 4;
+
 /// A forgotten transaction holds back the vacuum of the outbox, and with it every claim of the relay.
 const IDLE_IN_TRANSACTION: &str = "10s";
 
@@ -42,6 +45,7 @@ pub async fn connect(url: &str, max_connections: u32) -> Result<PgPool, ConnectE
         .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)]);
     PgPoolOptions::new()
         .max_connections(max_connections)
+        .min_connections(max_connections.min(READY_CONNECTIONS))
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A ping before each use would cost a round trip, 13 % of the writes. When PostgreSQL was restarted a moment ago,
         // a request may meet a dead connection; posts are tried again then, as a repeat is recognised.

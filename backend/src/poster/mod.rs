@@ -124,12 +124,11 @@ impl Poster {
     /// Writes a message, now or with the next batch of its room.
     pub async fn post(&self, post: NewPost) -> Answer {
         let (answer, answered) = oneshot::channel();
-        let result = match self.enqueue(Job { post, arrived: Instant::now(), answer }) {
-            Ok(()) => answered.await.unwrap_or(Err(PostError::Interrupted)),
-            Err(refused) => Err(refused),
-        };
-        count(&result);
-        result
+        if let Err(refused) = self.enqueue(Job { post, arrived: Instant::now(), answer }) {
+            ::metrics::counter!(metrics::POSTS, "outcome" => "busy").increment(1);
+            return Err(refused);
+        }
+        answered.await.unwrap_or(Err(PostError::Interrupted))
     }
 
     /// Refuses new posts, and returns when the accepted ones are answered.
@@ -157,16 +156,4 @@ impl Outcome {
             Written::Unknown => Self::Unknown,
         }
     }
-}
-
-fn count(result: &Answer) {
-    let outcome = match result {
-        Ok(Outcome::New(_)) => "new",
-        Ok(Outcome::Repeat(_)) => "repeat",
-        Ok(Outcome::Denied) => "denied",
-        Ok(Outcome::Unknown) => "unknown",
-        Err(PostError::Full | PostError::Stopping) => "busy",
-        Err(PostError::Interrupted | PostError::Failed(_)) => "failed",
-    };
-    ::metrics::counter!(metrics::POSTS, "outcome" => outcome).increment(1);
 }

@@ -76,9 +76,20 @@ async fn batch(shared: &Shared, room: RoomId, jobs: Vec<Job>) {
         shared.hook.committed(Partition::of(room));
     }
     for ((arrived, reply), answer) in waiting.into_iter().zip(answers) {
+        ::metrics::counter!(metrics::POSTS, "outcome" => outcome(&answer)).increment(1);
         ::metrics::histogram!(metrics::POST_SECONDS).record(arrived.elapsed().as_secs_f64());
         // Who went away does not hear it; the message is written all the same.
         let _ = reply.send(answer);
+    }
+}
+
+fn outcome(answer: &Answer) -> &'static str {
+    match answer {
+        Ok(Outcome::New(_)) => "new",
+        Ok(Outcome::Repeat(_)) => "repeat",
+        Ok(Outcome::Denied) => "denied",
+        Ok(Outcome::Unknown) => "unknown",
+        Err(_) => "failed",
     }
 }
 

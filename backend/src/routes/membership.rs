@@ -16,6 +16,7 @@ use crate::{
     store::{
         self,
         members::{Member, Standing},
+        outbox::Row,
         rooms::{Head, Room},
     },
 };
@@ -52,12 +53,13 @@ pub(super) async fn join(
     let mut tx = state.db.begin().await?;
     let room = store::rooms::lock(&mut tx, id).await?.ok_or(ApiError::NoSuchRoom)?;
     let joined = add_member(&mut tx, &room, &user).await?;
-    let view = store::rooms::get(&mut tx, id, user.id).await?.ok_or(ApiError::NoSuchRoom)?;
     tx.commit().await?;
     if joined {
         state.hook.committed(Partition::of(id));
     }
-    Ok(Json(view))
+    // Not before the commit: writers wait while the room is locked.
+    let mut conn = state.db.acquire().await?;
+    store::rooms::get(&mut conn, id, user.id).await?.map(Json).ok_or(ApiError::NoSuchRoom)
 }
 
 /// Be no member any more. Who was none has nothing to do, and that is no error.
@@ -111,10 +113,9 @@ pub(super) async fn require_member(conn: &mut PgConnection, room: RoomId, user: 
 pub(crate) async fn add_room(conn: &mut PgConnection, name: &str, user: &CurrentUser) -> sqlx::Result<Option<RoomId>> {
     let Some(room) = store::rooms::insert(conn, name).await? else { return Ok(None) };
     store::members::insert(conn, &room, user.id).await?;
-    let room = store::rooms::advance(conn, room.id, 1).await?;
-    let line = store::timeline::append(conn, &room, Kind::Created, &user.author()).await?;
-    store::outbox::subscribe(conn, room.id, user.id).await?;
-    store::outbox::line_added(conn, &room, &line).await?;
+    let line = store::timeline::append(conn, &room, Kind::Created, &user.author(), 1).await?;
+    let rows = [Row::subscribe(room.id, user.id)?, Row::line_added(&room, line)?];
+    store::outbox::append(conn, room.id, rows).await?;
     Ok(Some(room.id))
 }
 
@@ -123,21 +124,19 @@ pub(crate) async fn add_member(conn: &mut PgConnection, room: &Head, user: &Curr
     if !store::members::insert(conn, room, user.id).await? {
         return Ok(false);
     }
-    let room = store::rooms::advance(conn, room.id, 1).await?;
-    let line = store::timeline::append(conn, &room, Kind::Joined, &user.author()).await?;
-    store::outbox::subscribe(conn, room.id, user.id).await?;
-    store::outbox::line_added(conn, &room, &line).await?;
+    let line = store::timeline::append(conn, room, Kind::Joined, &user.author(), 1).await?;
+    let rows = [Row::subscribe(room.id, user.id)?, Row::line_added(room, line)?];
+    store::outbox::append(conn, room.id, rows).await?;
     Ok(true)
 }
 
 /// One member less in a locked room; false if they were not in it.
-pub(crate) async fn remove_member(conn: &mut PgConnection, room: &Head, user: &CurrentUser) -> sqlx::Result<bool> {
+async fn remove_member(conn: &mut PgConnection, room: &Head, user: &CurrentUser) -> sqlx::Result<bool> {
     if !store::members::delete(conn, room, user.id).await? {
         return Ok(false);
     }
-    let room = store::rooms::advance(conn, room.id, -1).await?;
-    let line = store::timeline::append(conn, &room, Kind::Left, &user.author()).await?;
-    store::outbox::line_added(conn, &room, &line).await?;
-    store::outbox::unsubscribe(conn, room.id, user.id).await?;
+    let line = store::timeline::append(conn, room, Kind::Left, &user.author(), -1).await?;
+    let rows = [Row::line_added(room, line)?, Row::unsubscribe(room.id, user.id)?];
+    store::outbox::append(conn, room.id, rows).await?;
     Ok(true)
 }

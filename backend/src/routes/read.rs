@@ -9,7 +9,7 @@ use super::{AnyProblem, membership::require_member};
 use crate::{
     ApiError, ApiState, CurrentUser,
     extract::{Json, RoomPath},
-    store,
+    store::{self, outbox::Row},
 };
 
 /// How far.
@@ -46,7 +46,7 @@ pub(super) async fn mark(
         let position = store::members::read_position(&mut tx, room, user.id).await?;
         return Ok(Json(position.ok_or(ApiError::NotMember)?.into()));
     };
-    store::outbox::read_moved(&mut tx, user.id, &moved).await?;
+    store::outbox::append(&mut tx, room, [Row::read_moved(user.id, moved.clone())?]).await?;
     tx.commit().await?;
     state.hook.committed(Partition::of(room));
     Ok(Json(moved.into()))

@@ -1,61 +1,68 @@
 //! Rows for the relay, in the transaction of what they announce. (Messages bring their own: see [`super::messages`].)
 
+use std::collections::BTreeMap;
+
 use protocol::{
-    Channel, ChatEvent, Partition, Publish, ReadEvent, RoomId, Subscribe, TimelineEvent, Unsubscribe, UserId,
+    Channel, ChatEvent, Epoch, Offset, Partition, Publish, ReadEvent, RoomId, Subscribe, TimelineEvent, Unsubscribe,
+    UserId,
 };
 use serde::Serialize;
-use serde_json::value::to_raw_value;
-use sqlx::{PgConnection, types::Json};
+use serde_json::{Value, value::to_raw_value};
+use sqlx::PgConnection;
 
 use super::rooms::Head;
 
-/// A line of a room, for everybody who is in it.
-pub async fn line_added(conn: &mut PgConnection, room: &Head, line: &TimelineEvent) -> sqlx::Result<()> {
-    let publish = Publish {
-        channel: Channel::room(room.id),
-        data: to_raw_value(&ChatEvent::Message(line.clone())).map_err(encode)?,
-        version: Some(room.version),
-        version_epoch: Some(room.epoch.clone()),
-        idempotency_key: None,
-        tags: std::collections::BTreeMap::new(),
-    };
-    append(conn, "publish", &publish, room.id).await
+/// A row for the relay: a command of [`protocol::Command`] that is still to be written.
+#[derive(Clone, Debug)]
+pub struct Row {
+    method: &'static str,
+    payload: Value,
 }
 
-/// A read position that moved, for the user's own connections.
-pub async fn read_moved(conn: &mut PgConnection, user: UserId, read: &ReadEvent) -> sqlx::Result<()> {
-    let publish = Publish {
-        channel: Channel::user(user),
-        data: to_raw_value(&ChatEvent::Read(read.clone())).map_err(encode)?,
-        version: None,
-        version_epoch: None,
-        idempotency_key: None,
-        tags: std::collections::BTreeMap::new(),
-    };
-    append(conn, "publish", &publish, read.room).await
+impl Row {
+    /// A line of a room, for everybody who is in it.
+    pub fn line_added(room: &Head, line: TimelineEvent) -> sqlx::Result<Self> {
+        let version = Some((line.version, room.epoch.clone()));
+        Self::publish(Channel::room(room.id), &ChatEvent::Message(line), version)
+    }
+
+    /// A read position that moved, for the user's own connections.
+    pub fn read_moved(user: UserId, read: ReadEvent) -> sqlx::Result<Self> {
+        Self::publish(Channel::user(user), &ChatEvent::Read(read), None)
+    }
+
+    /// Every open connection of the user hears the room from here on.
+    pub fn subscribe(room: RoomId, user: UserId) -> sqlx::Result<Self> {
+        Self::new("subscribe", &Subscribe { user: user.to_string(), channel: Channel::room(room) })
+    }
+
+    /// No connection of the user hears the room any more.
+    pub fn unsubscribe(room: RoomId, user: UserId) -> sqlx::Result<Self> {
+        Self::new("unsubscribe", &Unsubscribe { user: user.to_string(), channel: Channel::room(room) })
+    }
+
+    fn publish(channel: Channel, event: &ChatEvent, version: Option<(Offset, Epoch)>) -> sqlx::Result<Self> {
+        let (version, version_epoch) = version.unzip();
+        let data = to_raw_value(event).map_err(encode)?;
+        let tags = BTreeMap::new();
+        Self::new("publish", &Publish { channel, data, version, version_epoch, idempotency_key: None, tags })
+    }
+
+    fn new(method: &'static str, payload: &impl Serialize) -> sqlx::Result<Self> {
+        Ok(Self { method, payload: serde_json::to_value(payload).map_err(encode)? })
+    }
 }
 
-/// Every open connection of the user hears the room from here on.
-pub async fn subscribe(conn: &mut PgConnection, room: RoomId, user: UserId) -> sqlx::Result<()> {
-    append(conn, "subscribe", &Subscribe { user: user.to_string(), channel: Channel::room(room) }, room).await
-}
-
-/// No connection of the user hears the room any more.
-pub async fn unsubscribe(conn: &mut PgConnection, room: RoomId, user: UserId) -> sqlx::Result<()> {
-    append(conn, "unsubscribe", &Unsubscribe { user: user.to_string(), channel: Channel::room(room) }, room).await
-}
-
-/// All rows about a room share its partition, so that they arrive in the order in which they were written.
-async fn append(
-    conn: &mut PgConnection,
-    method: &str,
-    payload: &(impl Serialize + Sync),
-    room: RoomId,
-) -> sqlx::Result<()> {
+/// Adds rows that are to be heard in this order. All rows about a room share its partition, so that they will be.
+pub async fn append<const N: usize>(conn: &mut PgConnection, room: RoomId, rows: [Row; N]) -> sqlx::Result<()> {
+    let (methods, payloads): (Vec<String>, Vec<Value>) =
+        rows.into_iter().map(|row| (row.method.to_owned(), row.payload)).unzip();
     sqlx::query!(
-        "insert into chat_outbox (method, payload, partition) values ($1, $2, $3)",
-        method,
-        Json(payload) as _,
+        "insert into chat_outbox (method, payload, partition)
+         select method, payload, $3 from unnest($1::text[], $2::jsonb[]) with ordinality as row (method, payload, n)
+          order by n",
+        &methods,
+        &payloads,
         Partition::of(room).0
     )
     .execute(conn)

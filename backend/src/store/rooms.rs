@@ -246,7 +246,8 @@ fn page(mut rows: Vec<RoomRow>, limit: u32, cursor: impl Fn(&Room) -> String) ->
     Rooms { rooms, next_cursor }
 }
 
-/// An empty room without a line, which nobody else can see yet; None if the name is taken.
+/// An empty room, which nobody else can see yet; None if the name is taken. [`super::timeline::append`] writes its first
+/// line.
 pub async fn insert(conn: &mut PgConnection, name: &str) -> sqlx::Result<Option<Head>> {
     let row = sqlx::query_as!(
         HeadRow,
@@ -269,20 +270,6 @@ pub async fn lock(conn: &mut PgConnection, room: RoomId) -> sqlx::Result<Option<
     .fetch_optional(conn)
     .await?;
     Ok(row.map(Head::from))
-}
-
-/// Takes the next version for a line that is not a text, and moves the number of members by `joined`.
-pub async fn advance(conn: &mut PgConnection, room: RoomId, joined: i32) -> sqlx::Result<Head> {
-    let row = sqlx::query_as!(
-        HeadRow,
-        "update rooms set version = version + 1, member_count = member_count + $2, bumped_at = clock_timestamp()
-          where id = $1 returning id, epoch, version, texts, member_count, bumped_at",
-        room.0,
-        joined
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(Head::from(row))
 }
 
 /// The newest line of each room of a user.

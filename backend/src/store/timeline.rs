@@ -95,32 +95,30 @@ async fn newer(conn: &mut PgConnection, room: RoomId, after: i64, before: i64, l
     .await
 }
 
-/// Writes the line that [`super::rooms::advance`] made room for: somebody joined, left, or created the room.
-pub async fn append(conn: &mut PgConnection, room: &Head, kind: Kind, author: &Author) -> sqlx::Result<TimelineEvent> {
-    sqlx::query!(
-        "insert into messages (room_id, version, kind, author_id, author_name, members, texts, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+/// Writes a line that is not a text into a locked room, as its next version, and moves the number of members by `joined`.
+pub async fn append(
+    conn: &mut PgConnection,
+    room: &Head,
+    kind: Kind,
+    author: &Author,
+    joined: i32,
+) -> sqlx::Result<TimelineEvent> {
+    let line = sqlx::query_as!(
+        Line,
+        "with room as (
+            update rooms set version = version + 1, member_count = member_count + $5, bumped_at = clock_timestamp()
+             where id = $1 returning id, version, member_count, texts, bumped_at
+         )
+         insert into messages (room_id, version, kind, author_id, author_name, members, texts, created_at)
+         select id, version, $2, $3, $4, member_count, texts, bumped_at from room
+         returning version, kind, author_id, author_name, text, client_id, members, texts, created_at",
         room.id.0,
-        i64::from(room.version),
         kind as i16,
         author.id.0,
         author.name,
-        room.member_count,
-        room.texts,
-        room.bumped_at
+        joined
     )
-    .execute(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(TimelineEvent {
-        schema: SCHEMA,
-        room: room.id,
-        version: room.version,
-        kind,
-        author: author.clone(),
-        text: String::new(),
-        client_id: None,
-        members: room.member_count,
-        texts: room.texts,
-        created_at: room.bumped_at,
-    })
+    Ok(line.event(room.id))
 }

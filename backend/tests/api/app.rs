@@ -68,7 +68,7 @@ impl App {
         let mut config = BackendConfig::new(TOKEN_SECRET, INTERNAL_KEY);
         configure(&mut config);
         let wakeups = Arc::new(Wakeups::default());
-        let pool = backend::connect(&database.url, 8).await.unwrap();
+        let pool = backend::connect(&database.url, 4).await.unwrap(); // all of them open at once
         let state = ApiState::new(pool, config, wakeups.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

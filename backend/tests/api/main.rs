@@ -1,5 +1,7 @@
 //! The backend as its clients see it: a real server, a real PostgreSQL, a database for each test.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod access;
 mod app;
 mod auth;

@@ -44,7 +44,7 @@ async fn whatever_goes_wrong_is_a_problem() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_a_503_and_its_return_needs_nobody() {
+async fn a_database_that_is_away_is_a_503_with_the_time_to_come_back() {
     let server = embedded_postgres::testkit::private_server().await;
     let database = embedded_postgres::testkit::database_on(&server.url("postgres"), &backend::MIGRATOR).await;
     let app = App::on(database, |_| ()).await;
