@@ -60,8 +60,7 @@ async fn a_join_is_idempotent_and_outlives_a_truth_that_is_down() {
     hub.truth.join("7", 1);
     hub.truth.down.store(true, Ordering::SeqCst);
     hub.hub.execute(vec![join(1), join(1), hub.truth.append(1)]).await;
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await; // long enough for a first try to fail
-    hub.truth.down.store(false, Ordering::SeqCst);
+    hub.truth.recovers_after_a_refusal().await;
     assert!(client.push().await["subscribe"].is_object());
     assert_eq!(client.offsets(1).await, [1]);
     hub.hub.execute(vec![join(1), hub.truth.append(1)]).await;

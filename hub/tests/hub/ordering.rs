@@ -44,8 +44,7 @@ async fn a_hole_that_stays_is_filled_from_the_backlog_also_after_failures() {
     hub.execute(rows[0].clone()).await;
     hub.execute(rows[4].clone()).await;
     assert_eq!(client.offsets(1).await, [1]);
-    tokio::time::sleep(Duration::from_millis(100)).await; // long enough for a first try to fail
-    hub.truth.down.store(false, Ordering::SeqCst);
+    hub.truth.recovers_after_a_refusal().await;
     assert_eq!(client.offsets(4).await, [2, 3, 4, 5]);
     hub.say(1, 1).await;
     assert_eq!(client.offsets(1).await, [6]);

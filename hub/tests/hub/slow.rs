@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::{Client, TestHub, client::Incoming, token};
 
-const LINES: usize = 2_000;
+/// More than the kernel's buffers hold.
+const LINES: usize = 4_000;
 
 async fn connected(mut client: Client) -> Client {
     let reply = client.ask(json!({"id": 1, "connect": {"token": token("7")}})).await;

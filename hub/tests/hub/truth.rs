@@ -12,13 +12,15 @@ use protocol::{Channel, Command, Epoch, Offset, Position};
 use serde_json::{json, value::RawValue};
 use tokio::sync::Semaphore;
 
-use crate::command;
+use crate::{command, eventually};
 
 pub(crate) struct Truth {
     rooms: Mutex<BTreeMap<i64, Room>>,
     members: Mutex<BTreeMap<String, BTreeSet<i64>>>,
     /// Set: every question fails.
     pub(crate) down: AtomicBool,
+    /// Questions that have failed.
+    pub(crate) refused: AtomicUsize,
     pub(crate) backlog_reads: AtomicUsize,
     /// An answer about subscriptions or access takes a permit after it has been read.
     pub(crate) answers: Semaphore,
@@ -40,6 +42,7 @@ impl Default for Truth {
             rooms: Mutex::default(),
             members: Mutex::default(),
             down: AtomicBool::new(false),
+            refused: AtomicUsize::new(0),
             backlog_reads: AtomicUsize::new(0),
             answers: Semaphore::new(100_000),
             asked: AtomicUsize::new(0),
@@ -96,6 +99,12 @@ impl Truth {
         self.backlog_reads.load(Ordering::SeqCst)
     }
 
+    /// Waits until a question has failed, and ends the failure.
+    pub(crate) async fn recovers_after_a_refusal(&self) {
+        eventually("a question fails", async || (self.refused.load(Ordering::SeqCst) > 0).then_some(())).await;
+        self.down.store(false, Ordering::SeqCst);
+    }
+
     fn room<T>(&self, room: i64, then: impl FnOnce(&mut Room) -> T) -> T {
         let mut rooms = self.rooms.lock();
         then(rooms.entry(room).or_insert_with(|| Room { epoch: format!("e{room}"), lines: Vec::new() }))
@@ -106,7 +115,11 @@ impl Truth {
     }
 
     fn check(&self) -> Result<(), AuthorityError> {
-        if self.down.load(Ordering::SeqCst) { Err(AuthorityError::unavailable("down")) } else { Ok(()) }
+        if self.down.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(AuthorityError::unavailable("down"));
+        }
+        Ok(())
     }
 
     async fn answer(&self) {
