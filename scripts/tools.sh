@@ -51,10 +51,15 @@ candidate() {
     apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: \([0-9]*:\)\{0,1\}//p' | grep -v '(none)' || true
 }
 
+# C for the cryptography; C++ and make for librdkafka, which the relay reads Kafka with.
 need_cc() {
-    have cc && return
-    if can_install; then install_packages gcc libc6-dev; fi
-    have cc || missing+=("a C compiler and linker (cc): apt-get install gcc libc6-dev, or xcode-select --install on macOS")
+    have cc && have c++ && have make && return
+    if can_install; then install_packages gcc g++ libc6-dev make; fi
+    local tool
+    for tool in cc c++ make; do
+        have "$tool" && continue
+        missing+=("$tool, of a C and C++ toolchain: apt-get install gcc g++ libc6-dev make, or xcode-select --install on macOS")
+    done
 }
 
 rust_version() { cargo --version 2>/dev/null | sed -n 's/^cargo \([0-9.]*\).*/\1/p' || true; }
