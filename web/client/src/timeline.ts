@@ -56,6 +56,7 @@ export class TimelineView {
     this.#me = me;
     this.#roomName = roomName;
     this.#list.replaceChildren();
+    this.#list.dataset["live"] = "";
     this.#scroller.scrollTop = 0;
   }
 

@@ -2,7 +2,7 @@
 //! (`client/src/rows.ts`), in the reader's own time zone.
 
 use protocol::{Kind, Offset, TimelineEvent, UserId};
-use time::{Duration, OffsetDateTime, macros::format_description};
+use time::{Duration, OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339, macros::format_description};
 
 use super::face::Face;
 
@@ -22,6 +22,10 @@ pub(crate) struct Line {
     pub(crate) author: String,
     pub(crate) face: Face,
     pub(crate) text: String,
+    /// RFC 3339.
+    pub(crate) time: String,
+    /// Hours and minutes, UTC: the reader's time zone is known to the client only.
+    pub(crate) clock: String,
     pub(crate) own: bool,
     /// The first of its author's group.
     pub(crate) first: bool,
@@ -58,6 +62,8 @@ fn row(message: &TimelineEvent, previous: Option<&TimelineEvent>, me: UserId) ->
                 author: message.author.name.clone(),
                 face: Face::new(message.author.id, &message.author.name),
                 text: message.text.clone(),
+                time: message.created_at.format(&Rfc3339).unwrap_or_default(),
+                clock: clock(message.created_at),
                 own: message.author.id == me,
                 first: previous.is_none_or(|previous| !same_group(previous, message)),
             },
@@ -70,6 +76,11 @@ fn same_group(previous: &TimelineEvent, message: &TimelineEvent) -> bool {
         && previous.author.id == message.author.id
         && previous.created_at.date() == message.created_at.date()
         && message.created_at - previous.created_at < GROUP
+}
+
+/// Hours and minutes, UTC.
+pub(crate) fn clock(at: OffsetDateTime) -> String {
+    at.to_offset(UtcOffset::UTC).format(format_description!("[hour]:[minute]")).unwrap_or_default()
 }
 
 fn day(at: OffsetDateTime) -> String {
