@@ -1,0 +1,222 @@
+// For everyone: by keyboard alone, with a screen reader, in both colours, on a small screen and at double size.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { test } from 'node:test';
+import { box, connected, goToRoom, line, roomLink, sees, stage, status, write } from '../browser.mjs';
+import { until } from '../product.mjs';
+
+const here = stage();
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** What axe finds against WCAG A and AA, in words. */
+async function findings(page) {
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() =>
+        globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+    return violations.flatMap(({ id, nodes }) =>
+        nodes.map(({ target, failureSummary }) => `${id}: ${target.join(' ')}: ${failureSummary.replace(/\s+/g, ' ')}`));
+}
+
+/** Every page and every thing that opens on it. */
+async function everything(window, look) {
+    const { page } = window;
+    await connected(page);
+    await look('welcome');
+    await goToRoom(page, 'General');
+    await write(page, 'a line with a link to https://example.org/');
+    await line(page, 'a line with a link').getByText('delivered').last().waitFor();
+    await look('room');
+    await page.getByRole('button', { name: 'Members' }).click();
+    await page.getByRole('complementary', { name: 'Members' }).getByText('@carol').waitFor();
+    await look('members');
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('Control+k');
+    await page.getByRole('option').first().waitFor();
+    await look('switcher');
+    await page.keyboard.press('Escape');
+    await page.goto('/discover');
+    await connected(page);
+    await page.getByRole('button', { name: /^Join|^Leave/ }).first().waitFor();
+    await look('discover');
+    await page.getByRole('button', { name: 'New room' }).last().click();
+    await page.getByRole('dialog').getByLabel('Name').waitFor();
+    await look('new room');
+    await page.keyboard.press('Escape');
+    const stranger = await (await here.product.signIn('carol')).createRoom('Of others');
+    await page.goto(`/rooms/${stranger.id}`);
+    await page.getByRole('button', { name: 'Join the room' }).waitFor();
+    await look('stranger');
+    await page.goto('/rooms/999999999');
+    await look('error');
+    await page.goto('/demo');
+    await look('demo');
+}
+
+for (const colorScheme of ['light', 'dark']) {
+    test(`axe finds nothing on any page, ${colorScheme}`, async (t) => {
+        const window = await here.open(t, 'alice', { colorScheme, reducedMotion: 'reduce' });
+        window.networkMayFail = true;
+        const found = [];
+        const look = async (name) => found.push(...(await findings(window.page)).map((words) => `${name}: ${words}`));
+        await everything(window, look);
+        const visitor = await here.open(t, null, { page: '/login?why=expired', colorScheme, reducedMotion: 'reduce' });
+        await visitor.page.getByText('New here? Make an account').click();
+        found.push(...(await findings(visitor.page)).map((words) => `login: ${words}`));
+        assert.deepEqual(found, []);
+    });
+}
+
+test('a line that failed, a notice and the state of a lost connection have enough contrast', async (t) => {
+    const found = [];
+    for (const colorScheme of ['light', 'dark']) {
+        const window = await here.open(t, 'alice', { colorScheme, reducedMotion: 'reduce' });
+        window.networkMayFail = true;
+        const { page } = window;
+        await connected(page);
+        await goToRoom(page, 'General');
+        await page.route('**/messages', (route) => (route.request().method() === 'POST' ? route.fulfill({ status: 403, body: '' }) : route.continue()));
+        await write(page, `refused ${colorScheme}`);
+        await line(page, `refused ${colorScheme}`).getByRole('button', { name: 'Retry' }).waitFor();
+        await write(page, `deleted ${colorScheme}`);
+        await line(page, `deleted ${colorScheme}`).getByRole('button', { name: 'Delete' }).click();
+        await page.getByRole('button', { name: 'Undo' }).waitFor();
+        await box(page).fill('x'.repeat(4100));
+        await page.getByText('100 too many').waitFor();
+        found.push(...(await findings(page)).map((words) => `failures, ${colorScheme}: ${words}`));
+        await window.context.setOffline(true);
+        await status(page, /Offline|Reconnecting/).waitFor();
+        found.push(...(await findings(page)).map((words) => `offline, ${colorScheme}: ${words}`));
+    }
+    assert.deepEqual(found, []);
+});
+
+test('nothing is wider than a small phone, or than a window at double size', async (t) => {
+    for (const options of [{ viewport: { width: 320, height: 640 }, isMobile: true, hasTouch: true }, { viewport: { width: 640, height: 400 }, deviceScaleFactor: 2 }]) {
+        const window = await here.open(t, 'bob', options);
+        window.networkMayFail = true;
+        const { page } = window;
+        const wide = [];
+        const look = async (name) => {
+            const [inside, outside] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+            const beyond = await page.evaluate(() => [...document.querySelectorAll('button, a, input, textarea, .text, h1, h2')]
+                .filter((element) => element.checkVisibility() && element.getBoundingClientRect().right > innerWidth + 1 && element.getBoundingClientRect().width > 1 && !element.closest('.sr-only'))
+                .map((element) => element.outerHTML.slice(0, 80)));
+            if (inside > outside || beyond.length > 0) wide.push({ name, inside, outside, beyond });
+        };
+        const room = await window.person.createRoom(`Wide ${options.viewport.width}`);
+        await window.person.say(room.id, `https://example.org/${'a'.repeat(300)} ${'W'.repeat(200)}`);
+        await page.goto(`/rooms/${room.id}`);
+        await connected(page);
+        await look('long words');
+        for (const path of ['/', '/discover', '/login', '/demo', '/rooms/999999999']) {
+            await page.goto(path);
+            await page.waitForLoadState('networkidle');
+            await look(path);
+        }
+        assert.deepEqual(wide, []);
+    }
+});
+
+test('a phone shows one column at a time, with a way back', async (t) => {
+    const { page } = await here.open(t, 'alice', { viewport: { width: 375, height: 720 }, isMobile: true, hasTouch: true });
+    await connected(page);
+    const timeline = page.getByRole('log');
+    assert.equal(await timeline.isVisible(), false);
+    await roomLink(page, 'General').tap();
+    await timeline.waitFor();
+    assert.equal(await roomLink(page, 'General').isVisible(), false);
+    await box(page).fill('from a phone');
+    await page.getByRole('button', { name: 'Send', exact: true }).tap();
+    await sees(page, 'from a phone');
+    await page.getByRole('link', { name: 'Back to the rooms' }).filter({ visible: true }).tap();
+    await roomLink(page, 'General').waitFor();
+    await page.goBack();
+    await sees(page, 'from a phone');
+});
+
+test('the keyboard alone is enough to sign in, jump to a room, write, look at the members, find and leave', async (t) => {
+    const { page } = await here.open(t, null, { page: '/login' });
+    const focused = () => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim());
+    const tabTo = async (wanted) => until(async () => {
+        await page.keyboard.press('Tab');
+        return (await focused()).match(wanted);
+    }, `the key Tab reaches ${wanted}`, 10_000);
+
+    await tabTo(/Carol/);
+    const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+    assert.notEqual(outline, 'none', 'the focus is visible');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(`${here.product.origin}/`);
+    await connected(page);
+
+    await page.keyboard.press('Control+k');
+    await page.keyboard.type('coff');
+    await page.getByRole('option', { name: 'Coffee machine' }).waitFor();
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { level: 1, name: 'Coffee machine' }).waitFor();
+    assert.equal(await focused(), 'Write to Coffee machine');
+    await page.keyboard.type('no hands');
+    await page.keyboard.press('Enter');
+    await line(page, 'no hands').getByText('delivered').waitFor();
+
+    await page.keyboard.press('Control+k');
+    await page.getByRole('dialog', { name: 'Jump to a room' }).waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog', { name: 'Jump to a room' }).waitFor({ state: 'hidden' });
+    assert.equal(await focused(), 'Write to Coffee machine', 'the focus comes back');
+
+    await tabTo(/^Members$/);
+    await page.keyboard.press('Enter');
+    await page.getByRole('complementary', { name: 'Members' }).getByText('@dave').waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('complementary', { name: 'Members' }).waitFor({ state: 'hidden' });
+    assert.equal(await focused(), 'Members', 'the focus comes back');
+
+    await tabTo(/^Discover rooms$/);
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { level: 1, name: 'Discover' }).waitFor();
+    await until(async () => (await focused()) === 'Search rooms by name', 'the search box is ready');
+    await page.keyboard.type('releases');
+    await page.getByRole('button', { name: 'Join Releases' }).waitFor();
+    await tabTo(/^Join Releases$/);
+    await page.keyboard.press('Enter');
+    await roomLink(page, 'Releases').waitFor();
+    await until(async () => (await focused()) === 'Leave Releases', 'the button says the next step');
+    await page.keyboard.press('Enter');
+    await roomLink(page, 'Releases').waitFor({ state: 'detached' });
+});
+
+test('the list of rooms is walked with the arrows', async (t) => {
+    const { page } = await here.open(t, 'alice');
+    await connected(page);
+    await page.getByRole('navigation', { name: 'My rooms' }).getByRole('link').first().focus();
+    const href = () => page.evaluate(() => document.activeElement.getAttribute('href'));
+    const first = await href();
+    await page.keyboard.press('ArrowDown');
+    assert.notEqual(await href(), first);
+    await page.keyboard.press('ArrowUp');
+    assert.equal(await href(), first);
+});
+
+test('the timeline is a log, every button has a name, and new messages are said politely', async (t) => {
+    const { page } = await here.open(t, 'alice');
+    await connected(page);
+    await goToRoom(page, 'General');
+    const log = page.getByRole('log');
+    await until(async () => (await log.getAttribute('aria-live')) === 'polite', 'polite');
+    const nameless = await page.locator('button').evaluateAll((buttons) =>
+        buttons.filter((button) => !(button.getAttribute('aria-label') || button.textContent.trim())).map((button) => button.outerHTML));
+    assert.deepEqual(nameless, []);
+});
+
+test('the colours follow the system, and the choice is kept', async (t) => {
+    const { page } = await here.open(t, 'alice', { colorScheme: 'dark' });
+    const brightness = () => page.evaluate(() => Math.max(...getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).slice(0, 3).map(Number)));
+    assert.ok((await brightness()) < 80, 'dark');
+    await page.getByRole('button', { name: 'Light colours' }).click();
+    await until(async () => (await brightness()) > 200, 'light');
+    await page.reload();
+    assert.ok((await brightness()) > 200, 'still light');
+    await page.getByRole('button', { name: 'Dark colours' }).waitFor();
+});
