@@ -16,9 +16,9 @@ function executable() {
     return found;
 }
 
-export function launch() {
+export function launch(...more) {
     // Chromium has no sandbox for root.
-    const args = process.getuid?.() === 0 ? [...FLAGS, '--no-sandbox'] : FLAGS;
+    const args = [...FLAGS, ...more, ...(process.getuid?.() === 0 ? ['--no-sandbox'] : [])];
     return chromium.launch({ executablePath: executable(), args });
 }
 

@@ -19,6 +19,10 @@ async function freePort() {
     return port;
 }
 
+/** What runs now: nothing of it outlives the tests, however they end. */
+const running = new Set();
+process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+
 export class Product {
     #directory = mkdtempSync(join(scratch, 'roomcast-e2e-'));
     #process;
@@ -43,6 +47,7 @@ export class Product {
     async start() {
         const args = ['demo', '--listen', `127.0.0.1:${this.port}`, '--data-dir', join(this.#directory, 'data')];
         this.#process = spawn(executable, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+        running.add(this.#process);
         this.#process.stderr.on('data', (text) => (this.#log += text));
         await new Promise((ready, failed) => {
             this.#process.stdout.on('data', (text) => {
@@ -69,6 +74,7 @@ export class Product {
         const ended = new Promise((exit) => this.#process.once('exit', exit));
         this.#process.kill(signal);
         await ended;
+        running.delete(this.#process);
     }
 
     /** Signs one of the demo's people in over HTTP. */

@@ -19,7 +19,7 @@ async function findings(page) {
 }
 
 /** Every page and every thing that opens on it. */
-async function everything(window, look) {
+async function everything(window, name, look) {
     const { page } = window;
     await connected(page);
     await look('welcome');
@@ -43,7 +43,7 @@ async function everything(window, look) {
     await page.getByRole('dialog').getByLabel('Name').waitFor();
     await look('new room');
     await page.keyboard.press('Escape');
-    const stranger = await (await here.product.signIn('carol')).createRoom('Of others');
+    const stranger = await (await here.product.signIn('carol')).createRoom(`Of others, ${name}`);
     await page.goto(`/rooms/${stranger.id}`);
     await page.getByRole('button', { name: 'Join the room' }).waitFor();
     await look('stranger');
@@ -59,7 +59,7 @@ for (const colorScheme of ['light', 'dark']) {
         window.networkMayFail = true;
         const found = [];
         const look = async (name) => found.push(...(await findings(window.page)).map((words) => `${name}: ${words}`));
-        await everything(window, look);
+        await everything(window, colorScheme, look);
         const visitor = await here.open(t, null, { page: '/login?why=expired', colorScheme, reducedMotion: 'reduce' });
         await visitor.page.getByText('New here? Make an account').click();
         found.push(...(await findings(visitor.page)).map((words) => `login: ${words}`));
@@ -197,6 +197,20 @@ test('the list of rooms is walked with the arrows', async (t) => {
     assert.notEqual(await href(), first);
     await page.keyboard.press('ArrowUp');
     assert.equal(await href(), first);
+});
+
+test('the focus stays where it is while messages arrive and the rooms change places', async (t) => {
+    const { page } = await here.open(t, 'alice');
+    const bob = await here.product.signIn('bob');
+    await connected(page);
+    const rooms = (await bob.call('GET', '/api/rooms')).rooms;
+    await roomLink(page, 'Product').focus();
+    for (const name of ['General', 'Product', 'General', 'Product']) {
+        await bob.say(rooms.find((room) => room.name === name).id, `news of ${name}`);
+        await roomLink(page, name).getByText(`Bob: news of ${name}`).waitFor();
+        await until(async () => (await page.locator('.room-name').first().textContent()) === name, `${name} is first`);
+        assert.match(await page.evaluate(() => document.activeElement.textContent), /Product/);
+    }
 });
 
 test('the timeline is a log, every button has a name, and new messages are said politely', async (t) => {

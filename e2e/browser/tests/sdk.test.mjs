@@ -1,5 +1,6 @@
 // The official JavaScript client, unmodified: what it is told and what it sees.
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { Centrifuge } from 'centrifuge';
 import WebSocket from 'ws';
@@ -9,15 +10,24 @@ let product;
 before(async () => (product = await Product.start()));
 after(() => product.stop());
 
+/** A connection token as the backend signs them, with the demo's secret, that lives this many seconds. */
+function tokenOf(person, seconds, secret = 'roomcast-demo-secret-for-loopback-only') {
+    const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ sub: String(person.user.id), exp: Math.floor(Date.now() / 1000) + seconds })}`;
+    return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`;
+}
+
 /** A client of this person that notes the publications of every channel, and how each subscription came to be. */
-function listen(person) {
+function listen(person, options = {}) {
     const client = new Centrifuge(product.websocket, {
         websocket: WebSocket,
         getToken: () => person.token(),
         minReconnectDelay: 50,
         maxReconnectDelay: 500,
+        ...options,
     });
-    const heard = { client, versions: {}, subscribed: [], unsubscribed: [] };
+    const heard = { client, versions: {}, subscribed: [], unsubscribed: [], connected: 0 };
+    client.on('connected', () => (heard.connected += 1));
     client.on('publication', ({ channel, offset, data }) => {
         if (data.type !== 'message') return;
         assert.equal(data.version, offset);
@@ -76,4 +86,53 @@ test('it may subscribe to its own rooms only', async () => {
     subscription.subscribe();
     assert.equal((await refused).code, 103);
     carols.client.disconnect();
+});
+
+test('a member may subscribe to a room itself, hears it once, and may go again', async () => {
+    const alice = await product.signIn('alice');
+    const room = await alice.createRoom('By hand');
+    await alice.say(room.id, 'before');
+    const heard = listen(alice);
+    await heard.client.ready(10_000);
+    const channel = `room:${room.id}`;
+    // The server subscribed this client already; asking again is the SDK's mistake to make, not ours to crash on.
+    const subscription = heard.client.newSubscription(channel);
+    const answered = new Promise((answer) => subscription.once('subscribed', answer).once('unsubscribed', answer));
+    subscription.subscribe();
+    await answered;
+    await alice.say(room.id, 'after');
+    await until(() => (heard.versions[channel] ?? []).includes(3), 'the message by the server-side subscription');
+    assert.deepEqual(heard.versions[channel], [3]);
+    heard.client.disconnect();
+});
+
+test('the token is refreshed before it expires, and the connection lives on', async () => {
+    const alice = await product.signIn('alice');
+    const room = await alice.createRoom('Refresh');
+    const channel = `room:${room.id}`;
+    let asked = 0;
+    const heard = listen(alice, { getToken: async () => tokenOf(alice, (asked += 1) === 1 ? 2 : 600) });
+    await heard.client.ready(10_000);
+    const expired = Date.now() + 3000;
+    await until(() => asked === 2, 'a second token');
+    assert.ok(Date.now() < expired, 'before the first ended');
+    await until(() => Date.now() > expired, 'the first has ended');
+    await alice.say(room.id, 'still here');
+    await until(() => heard.versions[channel]?.at(-1) === 2, 'the message');
+    assert.equal(heard.connected, 1);
+    heard.client.disconnect();
+});
+
+test('a token that is refused again and again ends the connection, and says so', async () => {
+    const alice = await product.signIn('alice');
+    const heard = listen(alice, { getToken: async () => tokenOf(alice, 600, 'a secret of somebody else') });
+    const { code, reason } = await new Promise((disconnected) => heard.client.once('disconnected', disconnected));
+    assert.equal(code, 3500, reason);
+});
+
+test('an expired token is replaced by a new one at the first connect', async () => {
+    const alice = await product.signIn('alice');
+    const heard = listen(alice, { token: tokenOf(alice, -10) });
+    await heard.client.ready(10_000);
+    heard.client.disconnect();
 });
