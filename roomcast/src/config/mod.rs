@@ -1,6 +1,7 @@
 //! Settings: a flag, else an environment variable, else a default that is right on one's own machine.
 //!
 //! A wrong value ends the start with the name of its flag and variable. Secrets are never printed.
+#![expect(clippy::doc_markdown, reason = "these comments are what --help prints, where Markdown is noise")]
 
 mod secret;
 mod value;

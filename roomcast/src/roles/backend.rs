@@ -15,7 +15,7 @@ use crate::{
     server, telemetry,
 };
 
-/// Enough to keep PostgreSQL busy on a small machine; more only wait for each other's locks (WRITE_PATH's figures).
+/// Enough to keep PostgreSQL busy on a small machine; more only wait for each other's locks.
 pub(super) const DATABASE_CONNECTIONS: u32 = 16;
 
 pub(super) async fn run(settings: config::Backend, lifecycle: &Lifecycle) -> anyhow::Result<()> {
@@ -50,7 +50,13 @@ pub(super) async fn run(settings: config::Backend, lifecycle: &Lifecycle) -> any
     played
 }
 
-pub(super) fn api_state(db: PgPool, secrets: &config::Secrets, demo: bool, hook: Arc<dyn CommitHook>) -> ApiState {
+pub(super) fn api_state(
+    db: PgPool,
+    secrets: &config::Secrets,
+    listen: &config::Listen,
+    demo: bool,
+    hook: Arc<dyn CommitHook>,
+) -> ApiState {
     let config = BackendConfig::new(secrets.token_secret.expose(), secrets.internal_key.expose());
     ApiState::new(db, BackendConfig { demo, secure_cookies: listen.secure_cookies, ..config }, hook)
 }

@@ -1,4 +1,4 @@
-//! `roomcast demo`: everything in one process, on a private PostgreSQL unless DATABASE_URL names another.
+//! `roomcast demo`: everything in one process, on a private PostgreSQL unless `DATABASE_URL` names another.
 
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ async fn play(
     let relay = relay_role::start(url, &settings.outbox, Arc::new(LocalHub(hub.clone())), wakeup.clone(), lifecycle)?;
     let api = backend_role::api_state(db, &settings.secrets, &settings.listen, demo_users, Arc::new(Wake(wakeup)));
 
-    let parts = relay_role::health_of(backend_role::health_of(&api), relay);
+    let parts = relay_role::health_of(hub_role::health_of(backend_role::health_of(&api), &hub), relay);
     let app = backend_role::pages_and_api(&api, None).merge(hub.router()).merge(health::router(parts, metrics));
     lifecycle.run("the HTTP server", server::serve(listener, app, lifecycle.stopping()));
     welcome(address, demo_users);

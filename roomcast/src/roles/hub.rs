@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hub::{Hub, HubConfig};
+use serde_json::Value;
 
 use crate::{
     adapters::RemoteAuthority,
@@ -20,7 +21,7 @@ pub(super) async fn run(settings: config::Hub, lifecycle: &Lifecycle) -> anyhow:
 
     let listener = server::bind(settings.listen).await?;
     let address = listener.local_addr()?;
-    let app = hub.router().merge(health::router(Health::default(), metrics));
+    let app = hub.router().merge(health::router(health_of(Health::default(), &hub), metrics));
     lifecycle.run("the HTTP server", server::serve(listener, app, lifecycle.stopping()));
     console::say(format_args!("Roomcast hub is ready at ws://{address}/connection/websocket"));
 
@@ -48,4 +49,12 @@ pub(super) fn config_of(sockets: &config::Sockets, secrets: &config::Secrets) ->
         namespace.history_size = sockets.history_size;
     }
     config
+}
+
+pub(super) fn health_of(health: Health, hub: &Hub) -> Health {
+    let hub = hub.clone();
+    health.with("hub", move || {
+        let ready = hub.is_ready();
+        async move { if ready { Ok(Value::Null) } else { Err("a shard has ended: restart this process".to_owned()) } }
+    })
 }
