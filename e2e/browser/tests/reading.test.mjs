@@ -111,6 +111,31 @@ test('new messages do not move who reads further up; a pill counts them and lead
     assert.equal(await page.getByRole('button', { name: /new message/ }).isVisible(), false);
 });
 
+test('a flood does not move who reads far up, nor fill the page, and the pill still leads to its end', async (t) => {
+    const { room, bob, said, page: path } = await roomWith(330, 'Flood');
+    const { page } = await here.open(t, 'bob', { page: path });
+    await connected(page);
+    await until(async () => {
+        await scrollTo(page, 200);
+        return (await texts(page))[0] === said[0];
+    }, 'the beginning');
+    await scrollTo(page, 500);
+    const carol = await here.product.signIn('carol');
+    await carol.call('POST', `/api/rooms/${room.id}/join`);
+    const flood = Array.from({ length: 200 }, (_, n) => `flood ${n + 1}`);
+    const moved = await movementOf(page, await firstInView(page), async () => {
+        for (let at = 0; at < flood.length; at += 20) await Promise.all(flood.slice(at, at + 20).map((text) => carol.say(room.id, text)));
+        await page.getByRole('button', { name: '200 new messages' }).waitFor();
+    });
+    assert.ok(moved < 2, `the line being read moved by ${moved} px`);
+    assert.ok((await texts(page)).length <= 450, `${(await texts(page)).length} lines in the page`);
+    await page.getByRole('button', { name: '200 new messages' }).click();
+    const truth = (await bob.timeline(room.id)).filter(({ kind }) => kind === 'text').map(({ text }) => text);
+    await until(async () => (await texts(page)).at(-1) === truth.at(-1) && atBottom(page), 'the end');
+    const shown = await texts(page);
+    assert.deepEqual(shown, truth.slice(-shown.length));
+});
+
 test('writing from further up shows one\'s own message', async (t) => {
     const { page: path } = await roomWith(150, 'Answer from above');
     const { page } = await here.open(t, 'bob', { page: path });
@@ -184,6 +209,24 @@ test('what was read elsewhere while this browser was away is read here when it c
     await roomLink(page, 'Read elsewhere').getByText(/unread/).waitFor({ state: 'detached' });
     await bob.say(room.id, 'one more');
     await roomLink(page, 'Read elsewhere').getByText('1 unread').waitFor();
+});
+
+test('opening the room that is open already keeps the place', async (t) => {
+    const { page: path } = await roomWith(120, 'Open already');
+    const { page } = await here.open(t, 'bob');
+    await connected(page);
+    await goToRoom(page, 'Open already');
+    await until(() => atBottom(page), 'the end is shown');
+    await timeline(page).evaluate((element) => (element.scrollTop -= 1200));
+    const version = await firstInView(page);
+    const moved = await movementOf(page, version, async () => {
+        await roomLink(page, 'Open already').click();
+        await until(async () => (await texts(page)).length > 0, 'the timeline');
+    });
+    assert.ok(moved < 2, `the line being read moved by ${moved} px`);
+    assert.equal(new URL(page.url()).pathname, path);
+    await page.goBack();
+    assert.equal(new URL(page.url()).pathname, '/', 'one step back leaves the room');
 });
 
 test('the room that was written in last is first in the list', async (t) => {

@@ -94,7 +94,9 @@ test('signing out in one tab is said there, and the other tab goes too when it i
     const window = await here.open(t, 'dave');
     window.networkMayFail = true;
     const other = await window.tab('/');
+    await connected(other);
     await goToRoom(other, 'General');
+    await other.waitForLoadState('networkidle');
     await window.page.getByRole('button', { name: 'Sign out' }).click();
     await window.page.getByText('You are signed out.').waitFor();
     await write(other, 'after');
