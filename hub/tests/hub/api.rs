@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::{KEY, TestHub};
+use crate::{KEY, TestHub, http};
 
 async fn post(hub: &TestHub, method: &str, body: Value) -> Value {
     let (status, text) = post_text(hub, method, &body.to_string(), ("x-api-key", KEY)).await;
@@ -12,7 +12,7 @@ async fn post(hub: &TestHub, method: &str, body: Value) -> Value {
 }
 
 async fn post_text(hub: &TestHub, method: &str, body: &str, header: (&str, &str)) -> (StatusCode, String) {
-    let request = reqwest::Client::new().post(format!("http://{}/api/{method}", hub.address));
+    let request = http().post(format!("http://{}/api/{method}", hub.address));
     let reply = request.header(header.0, header.1).body(body.to_owned()).send().await.unwrap();
     (reply.status(), reply.text().await.unwrap())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{Client, LATER, SECRET, TestHub, client::Incoming, eventually, sign, token};
+use crate::{Client, LATER, SECRET, TestHub, client::Incoming, eventually, http, sign, token};
 
 async fn closed_after_connect(token: &str) -> (u16, String) {
     let hub = TestHub::start().await;
@@ -137,7 +137,7 @@ async fn a_stopping_hub_sends_everybody_elsewhere() {
     let (stopped, one, other) = tokio::join!(hub.hub.stop(), one.closed(), unconnected.closed());
     assert_eq!(((), one.0, other.0), (stopped, 3001, 3001));
     assert!(!hub.hub.is_ready());
-    let refused = reqwest::get(format!("http://{}/connection/websocket", hub.address)).await.unwrap();
+    let refused = http().get(format!("http://{}/connection/websocket", hub.address)).send().await.unwrap();
     assert_eq!(refused.status(), 426);
     assert_eq!(hub.attempt(hub.truth.append(1)).await.unwrap_err().code, 100);
 }
@@ -153,7 +153,7 @@ async fn a_client_that_closes_one_half_or_just_goes_is_forgotten() {
     let (mut polite, _) = hub.connect("7").await;
     polite.socket.close(None).await.unwrap();
     assert!(matches!(polite.incoming().await, Incoming::Closed(..) | Incoming::Cut));
-    let client = reqwest::Client::new();
+    let client = http();
     eventually("no client and no channel is left", async || {
         let info = client.post(format!("http://{}/api/info", hub.address)).header("x-api-key", crate::KEY);
         let info: Value = info.send().await.unwrap().json().await.unwrap();
@@ -166,7 +166,7 @@ async fn a_client_that_closes_one_half_or_just_goes_is_forgotten() {
 #[tokio::test]
 async fn a_request_that_is_no_upgrade_is_told_so() {
     let hub = TestHub::start().await;
-    let reply = reqwest::get(format!("http://{}/connection/websocket", hub.address)).await.unwrap();
+    let reply = http().get(format!("http://{}/connection/websocket", hub.address)).send().await.unwrap();
     assert_eq!(reply.status(), 426);
     assert!(reply.text().await.unwrap().contains("WebSocket"));
 }

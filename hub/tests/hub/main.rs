@@ -30,6 +30,12 @@ pub(crate) const KEY: &str = "key";
 /// Far enough in the future.
 pub(crate) const LATER: u64 = 4_000_000_000;
 
+/// An HTTP client. reqwest is built with TLS in this workspace, but without a choice of cryptography.
+pub(crate) fn http() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// A running hub and its truth.
 pub(crate) struct TestHub {
     pub(crate) hub: Hub,

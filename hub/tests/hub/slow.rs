@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::{Client, TestHub, client::Incoming, token};
+use crate::{Client, TestHub, client::Incoming, http, token};
 
 /// More than the kernel's buffers hold.
 const LINES: usize = 4_000;
@@ -85,7 +85,7 @@ async fn a_client_that_never_answers_the_close_frame_is_cut() {
     let mut slow = connected(Client::open_with_buffer(hub.address, 4_096).await).await;
     flood(&hub).await;
     crate::eventually("the hub has let it go", async || {
-        let info = reqwest::Client::new().post(format!("http://{}/api/info", hub.address));
+        let info = http().post(format!("http://{}/api/info", hub.address));
         let info: serde_json::Value = info.header("x-api-key", crate::KEY).send().await.unwrap().json().await.unwrap();
         (info["result"]["nodes"][0]["num_clients"] == 0).then_some(())
     })

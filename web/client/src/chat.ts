@@ -110,6 +110,8 @@ class Chat {
   }
 
   #go(path: string): void {
+    // The room is open already: one's place in it stays, and one step back leaves it.
+    if (path === location.pathname && this.#conversation.room !== null) return;
     history.pushState(null, "", withSeat(path, state.seat));
     this.#route(false);
   }
@@ -289,6 +291,8 @@ class Chat {
     this.#settling = false;
     const missing = this.#directory.sorted.some((entry) => !this.#subscriptions.has(entry.id));
     if (this.#behind || missing) await this.#refreshRooms();
+    // What was read in another browser during the absence is told by no channel.
+    else if (this.#directory.unreadTotal > 0) void this.#refreshRooms().then(() => this.#renderRooms());
     const open = this.#conversation.room;
     if (open !== null) this.#conversation.behind(!this.#otherEpochs.delete(open));
     this.#otherEpochs.clear();
@@ -325,7 +329,7 @@ class Chat {
       this.#ahead.set(message.room, message);
       return;
     }
-    const isNew = this.#directory.accept(message);
+    const isNew = this.#directory.accept(message, own);
     if (isNew && own && message.kind === "text" && this.#textsBefore !== null) this.#ownSince += 1;
     if (message.room === this.#conversation.room) {
       this.#conversation.accept(message);
@@ -351,7 +355,7 @@ class Chat {
     this.#directory.put(room);
     const ahead = this.#ahead.get(room.id);
     this.#ahead.delete(room.id);
-    if (ahead !== undefined) this.#directory.accept(ahead);
+    if (ahead !== undefined) this.#directory.accept(ahead, ahead.author.id === this.#me);
     if (document.body.dataset["place"] === "discover") this.#discover.render();
     if (document.body.dataset["place"] === "stranger" && this.#stranger?.id === room.id) this.#route(false);
     this.#renderRooms();

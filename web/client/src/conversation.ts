@@ -29,7 +29,7 @@ export class Conversation {
   #loadingOlder = false;
   #loadingEnd = false;
   #frame = false;
-  #readTimer: ReturnType<typeof setTimeout> | undefined;
+  #readTimers = new Map<number, ReturnType<typeof setTimeout>>();
   #confirmedRead = new Map<number, number>();
 
   constructor(
@@ -168,8 +168,8 @@ export class Conversation {
     const entry = this.directory.get(room);
     if (entry === undefined || thread.top === 0) return;
     if (this.directory.read({ room, read_version: thread.top, unread: 0 }, entry.texts)) this.counted();
-    clearTimeout(this.#readTimer);
-    this.#readTimer = setTimeout(() => void this.#tellRead(room), READ_AFTER_MS);
+    clearTimeout(this.#readTimers.get(room));
+    this.#readTimers.set(room, setTimeout(() => void this.#tellRead(room), READ_AFTER_MS));
   }
 
   async #tellRead(room: number): Promise<void> {

@@ -64,10 +64,12 @@ export class Directory {
     return new Map([...this.#entries.values()].map((entry) => [entry.id, entry.texts]));
   }
 
-  /** Takes a line of the timeline; false for a repeat or a room that is not mine. */
-  accept(message: Message): boolean {
+  /** Takes a line of the timeline, `own` if the reader wrote it; false for a repeat or a room that is not mine. */
+  accept(message: Message, own: boolean): boolean {
     const entry = this.#entries.get(message.room);
     if (entry === undefined || message.version <= entry.version) return false;
+    // As the server counts, which tells nobody: who had read everything has read what they wrote themselves.
+    const hasRead = own && message.kind === "text" && entry.readTexts === message.texts - 1;
     this.#entries.set(entry.id, {
       ...entry,
       version: message.version,
@@ -75,6 +77,7 @@ export class Directory {
       members: message.members,
       bumpedAt: message.created_at,
       last: message,
+      ...(hasRead ? { readVersion: message.version, readTexts: message.texts } : {}),
     });
     return true;
   }

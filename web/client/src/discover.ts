@@ -59,10 +59,12 @@ export class DiscoverView {
 
   /** Membership may have changed in another tab. */
   render(): void {
+    const focused = this.#list.contains(document.activeElement) ? document.activeElement?.closest<HTMLElement>("[data-room]")?.dataset["room"] : undefined;
     this.#list.replaceChildren(...this.#rooms.map((room) => this.#item(room)));
     if (this.#cursor !== "") {
       this.#list.append(h("li", { class: "more" }, h("button", { class: "button", type: "button", onclick: () => void this.#more() }, "Show more rooms")));
     }
+    if (focused !== undefined) this.#focusOn(focused);
   }
 
   async #more(): Promise<void> {
@@ -102,6 +104,11 @@ export class DiscoverView {
       toast(`${member ? "Leaving" : "Joining"} ${room.name} did not work. ${reasonOf(error)} Nothing changed; try again.`, { tone: "error" });
     }
     this.render();
-    this.#list.querySelector<HTMLElement>(`[data-room="${room.id}"] button`)?.focus();
+    this.#focusOn(String(room.id));
+  }
+
+  /** The line's button was made anew; who goes by keyboard stays at it. */
+  #focusOn(room: string): void {
+    this.#list.querySelector<HTMLElement>(`[data-room="${room}"] button`)?.focus();
   }
 }

@@ -43,6 +43,8 @@ export interface Keyed {
 /** Makes the children of `parent` be `items`, in order, touching only what changed. */
 export function keep(parent: HTMLElement, items: readonly Keyed[]): void {
   const wanted = new Set(items.map((item) => item.key));
+  const focused = parent.contains(document.activeElement) ? (document.activeElement as HTMLElement) : null;
+  const focusedKey = focused?.closest<HTMLElement>("[data-key]")?.dataset["key"] ?? "";
   const known = new Map<string, HTMLElement>();
   for (const child of [...parent.children] as HTMLElement[]) {
     const key = child.dataset["key"];
@@ -63,6 +65,10 @@ export function keep(parent: HTMLElement, items: readonly Keyed[]): void {
     if (element === place) place = place.nextElementSibling;
     else parent.insertBefore(element, place);
   }
+  // What is moved or made anew loses the focus, and who goes by keyboard would start over.
+  if (focused === null || document.activeElement === focused) return;
+  const again = focused.isConnected ? focused : parent.querySelector<HTMLElement>(`[data-key="${CSS.escape(focusedKey)}"] ${focused.tagName}`);
+  again?.focus({ preventScroll: true });
 }
 
 function made(item: Keyed): HTMLElement {

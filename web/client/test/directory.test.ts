@@ -13,33 +13,42 @@ const unreadOf = (directory: Directory, id: number) => unread(directory.get(id) 
 
 test("a new line raises unread by the texts it stands for, once", () => {
   const directory = new Directory([room(1)]);
-  assert.equal(directory.accept(line(11, { texts: 9 })), true);
-  assert.equal(directory.accept(line(11, { texts: 9 })), false);
+  assert.equal(directory.accept(line(11, { texts: 9 }), false), true);
+  assert.equal(directory.accept(line(11, { texts: 9 }), false), false);
   assert.equal(unreadOf(directory, 1), 1);
-  directory.accept(line(15, { texts: 12 }));
+  directory.accept(line(15, { texts: 12 }), false);
   assert.equal(unreadOf(directory, 1), 4, "the texts of the hole count as well");
 });
 
 test("the room with the latest line comes first, as in the API's order", () => {
   const directory = new Directory([room(1), room(2)]);
   assert.deepEqual(directory.sorted.map(({ id }) => id), [2, 1]);
-  directory.accept(line(11, { kind: "joined", created_at: "2026-11-22T11:00:00Z" }));
+  directory.accept(line(11, { kind: "joined", created_at: "2026-11-22T11:00:00Z" }), false);
   assert.deepEqual(directory.sorted.map(({ id }) => id), [1, 2]);
 });
 
 test("a read position only grows, whichever tab told it", () => {
   const directory = new Directory([room(1)]);
-  directory.accept(line(11, { texts: 9 }));
-  directory.accept(line(12, { texts: 10 }));
+  directory.accept(line(11, { texts: 9 }), false);
+  directory.accept(line(12, { texts: 10 }), false);
   assert.equal(directory.read({ room: 1, read_version: 12, unread: 0 }), true);
   assert.equal(unreadOf(directory, 1), 0);
   assert.equal(directory.read({ room: 1, read_version: 11, unread: 1 }), false);
   assert.equal(unreadOf(directory, 1), 0);
 });
 
+test("what one writes oneself is read, unless something before it is not", () => {
+  const directory = new Directory([room(1), room(2, { unread: 1 })]);
+  directory.accept(line(11, { texts: 9 }), true);
+  assert.equal(unreadOf(directory, 1), 0);
+  assert.equal(directory.get(1)?.readVersion, 11);
+  directory.accept({ ...line(11, { texts: 9 }), room: 2 }, true);
+  assert.equal(unreadOf(directory, 2), 2);
+});
+
 test("an older answer of the API does not undo what the socket told", () => {
   const directory = new Directory([room(1)]);
-  directory.accept(line(12, { texts: 10 }));
+  directory.accept(line(12, { texts: 10 }), false);
   directory.reset([room(1, { version: 11, texts: 9 })]);
   assert.equal(directory.get(1)?.version, 12);
   directory.reset([room(1, { epoch: "another", version: 3, texts: 2 })]);
