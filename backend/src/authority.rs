@@ -47,19 +47,20 @@ pub struct Publication {
     pub data: Box<RawValue>,
 }
 
-/// All channels of a user: their own, and their rooms. A name that is no user's id has none.
+/// All channels of a user: everybody's, their own, and their rooms. A name that is no user's id has none.
 pub async fn subscriptions(db: &PgPool, user: &str) -> sqlx::Result<Vec<Subscription>> {
     let Ok(user) = user.parse::<UserId>() else { return Ok(Vec::new()) };
     let mut conn = db.acquire().await?;
     let rooms = store::rooms::positions(&mut conn, user).await?;
-    let own = Subscription { channel: Channel::user(user), position: None };
+    let uncounted = [Channel::everybody(), Channel::user(user)];
+    let uncounted = uncounted.into_iter().map(|channel| Subscription { channel, position: None });
     let rooms = rooms
         .into_iter()
         .map(|(room, position)| Subscription { channel: Channel::room(room), position: Some(position) });
-    Ok(std::iter::once(own).chain(rooms).collect())
+    Ok(uncounted.chain(rooms).collect())
 }
 
-/// Members may hear their rooms, everybody their own channel, nobody anything else.
+/// Members may hear their rooms, everybody their own channel and everybody's, nobody anything else.
 pub async fn access(db: &PgPool, user: &str, channel: &Channel) -> sqlx::Result<Access> {
     let denied = Access { granted: false, position: None };
     let Ok(user) = user.parse::<UserId>() else { return Ok(denied) };
@@ -68,7 +69,7 @@ pub async fn access(db: &PgPool, user: &str, channel: &Channel) -> sqlx::Result<
         let position = store::rooms::position_for(&mut conn, room, user).await?;
         return Ok(position.map_or(denied, |position| Access { granted: true, position: Some(position) }));
     }
-    Ok(Access { granted: channel.user_id() == Some(user), ..denied })
+    Ok(Access { granted: channel.user_id() == Some(user) || *channel == Channel::everybody(), ..denied })
 }
 
 /// What was said on a channel after `after`, at most `limit` lines. None: the truth does not count this channel.

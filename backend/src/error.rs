@@ -11,7 +11,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::poster::PostError;
+use crate::{mode::SetError, poster::PostError};
 
 /// An error as the client gets it, `application/problem+json`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -59,6 +59,17 @@ pub enum ApiError {
     /// Neither reads nor writes.
     #[error("You are not a member of this room.")]
     NotMember,
+    /// Only for who may administer.
+    #[error("Only administrators may do this.")]
+    NotAdmin,
+    /// Messages of this mode would be written and not be carried.
+    #[error("Mode {mode} cannot be had: {missing}.")]
+    ModeUnavailable {
+        /// The mode that was asked for.
+        mode: protocol::Mode,
+        /// What is missing.
+        missing: &'static str,
+    },
     /// Also what is not a number.
     #[error("There is no such room.")]
     NoSuchRoom,
@@ -134,6 +145,8 @@ impl ApiError {
             Self::WrongKey => (StatusCode::UNAUTHORIZED, "wrong_key"),
             Self::CrossSite => (StatusCode::FORBIDDEN, "cross_site"),
             Self::NotMember => (StatusCode::FORBIDDEN, "not_member"),
+            Self::NotAdmin => (StatusCode::FORBIDDEN, "not_admin"),
+            Self::ModeUnavailable { .. } => (StatusCode::CONFLICT, "mode_unavailable"),
             Self::NoSuchRoom => (StatusCode::NOT_FOUND, "no_such_room"),
             Self::NoSuchChannel => (StatusCode::NOT_FOUND, "no_such_channel"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
@@ -197,7 +210,17 @@ impl From<Arc<sqlx::Error>> for ApiError {
             sqlx::Error::PoolTimedOut => Self::Busy,
             sqlx::Error::PoolClosed => Self::Stopping,
             _ if is_connection_lost(&error) => Self::Unavailable(error),
+            _ if is_lock_timeout(&error) => Self::Busy,
             _ => Self::Database(error),
+        }
+    }
+}
+
+impl From<SetError> for ApiError {
+    fn from(error: SetError) -> Self {
+        match error {
+            SetError::Unavailable { mode, missing } => Self::ModeUnavailable { mode, missing },
+            SetError::Database(error) => error.into(),
         }
     }
 }
@@ -223,6 +246,11 @@ pub(crate) fn is_connection_lost(error: &sqlx::Error) -> bool {
         }
         _ => false,
     }
+}
+
+/// 55P03: somebody held a lock for longer than this statement was willing to wait.
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().is_some_and(|code| code == "55P03"))
 }
 
 impl IntoResponse for ApiError {

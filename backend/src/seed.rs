@@ -1,8 +1,9 @@
 //! A small world to begin with: four people who know each other, five rooms, and what they said there.
 //!
-//! Written by the same functions as everything else, so that a relay announces it and versions begin at 1.
+//! Written by the same functions as everything else, so that a relay announces it and versions begin at 1. (What the
+//! mode `api` would publish is not: at the seeding nobody listens.)
 
-use protocol::{Offset, RoomId};
+use protocol::{Mode, Offset, RoomId};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -109,8 +110,9 @@ pub async fn demo(db: &PgPool) -> Result<bool, SeedError> {
             None => return Ok(false),
         }
     }
+    let mode = store::settings::broadcast_mode(&mut tx).await?;
     for scene in &SCENES {
-        play(&mut tx, scene, &people).await?;
+        play(&mut tx, mode, scene, &people).await?;
     }
     tx.commit().await?;
     Ok(true)
@@ -131,12 +133,12 @@ async fn person(
     Ok(id.map(|id| CurrentUser { id, username: username.to_owned(), name: name.to_owned(), is_admin }))
 }
 
-async fn play(conn: &mut PgConnection, scene: &Scene, people: &[CurrentUser]) -> sqlx::Result<()> {
+async fn play(conn: &mut PgConnection, mode: Mode, scene: &Scene, people: &[CurrentUser]) -> sqlx::Result<()> {
     let Some((&host, guests)) = scene.people.split_first() else { return Ok(()) };
-    let Some(id) = add_room(conn, scene.name, &people[host]).await? else { return Ok(()) };
+    let Some((id, _)) = add_room(conn, mode, scene.name, &people[host]).await? else { return Ok(()) };
     for &guest in guests {
         if let Some(room) = store::rooms::lock(conn, id).await? {
-            add_member(conn, &room, &people[guest]).await?;
+            add_member(conn, mode, &room, &people[guest]).await?;
         }
     }
     for (who, text) in scene.said {
@@ -148,6 +150,7 @@ async fn play(conn: &mut PgConnection, scene: &Scene, people: &[CurrentUser]) ->
 /// Who answers has read what was said before.
 async fn say(conn: &mut PgConnection, room: RoomId, author: &CurrentUser, text: &str) -> sqlx::Result<()> {
     store::members::mark_read(conn, room, author.id, Offset(u64::MAX)).await?;
-    let batch = Batch { room, authors: &[author.id.0], texts: &[text.to_owned()], client_ids: &[Uuid::now_v7()] };
+    let (authors, texts, client_ids) = (&[author.id.0], &[text.to_owned()], &[Uuid::now_v7()]);
+    let batch = Batch { room, authors, texts, client_ids, modes: &[None] };
     store::messages::post(conn, batch).await.map(drop)
 }

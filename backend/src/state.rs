@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use protocol::Partition;
+use protocol::{Partition, RoomId};
 use sqlx::PgPool;
 
 use crate::{
     auth::{Attempts, Passwords, Sessions},
+    direct::{Direct, DirectCounts, Publisher},
     poster::{Poster, PosterLimits},
+    store::announcements::AfterCommit,
 };
 
 /// Settings of the backend. [`BackendConfig::new`] has the defaults; the secrets have none.
@@ -27,6 +29,8 @@ pub struct BackendConfig {
     pub failed_logins_per_minute: u32,
     /// Bounds of the queues in front of the database.
     pub poster: PosterLimits,
+    /// A post may name the mode that its message travels by.
+    pub allow_request_mode: bool,
     /// The seeded users may be shown on the sign-in page.
     pub demo: bool,
 }
@@ -42,6 +46,7 @@ impl BackendConfig {
             internal_key: internal_key.into(),
             failed_logins_per_minute: 10,
             poster: PosterLimits::default(),
+            allow_request_mode: false,
             demo: false,
         }
     }
@@ -63,6 +68,7 @@ pub struct ApiState {
     /// As configured.
     pub config: Arc<BackendConfig>,
     pub(crate) hook: Arc<dyn CommitHook>,
+    pub(crate) direct: Direct,
     pub(crate) sessions: Sessions,
     pub(crate) passwords: Passwords,
     pub(crate) attempts: Attempts,
@@ -71,20 +77,50 @@ pub struct ApiState {
 impl ApiState {
     /// Joins the parts. Starts nothing: tasks begin with the first message.
     pub fn new(db: PgPool, config: BackendConfig, hook: Arc<dyn CommitHook>) -> Self {
+        let direct = Direct::new(None);
         Self {
-            poster: Poster::new(db.clone(), hook.clone(), config.poster),
+            poster: Poster::with_direct(db.clone(), hook.clone(), config.poster, direct.clone()),
             sessions: Sessions::new(db.clone(), config.session_ttl),
             passwords: Passwords::default(),
             attempts: Attempts::new(config.failed_logins_per_minute),
             config: Arc::new(config),
             hook,
+            direct,
             db,
         }
     }
 
-    /// Refuses new messages and returns when those that were accepted are written. Call it after the server has
+    /// The same with a way to the hub, which the modes `api` and `api_cdc` need. Before it is used, not after.
+    #[must_use]
+    pub fn with_publisher(self, publisher: Arc<dyn Publisher>) -> Self {
+        let direct = Direct::new(Some(publisher));
+        let poster = Poster::with_direct(self.db.clone(), self.hook.clone(), self.config.poster, direct.clone());
+        Self { poster, direct, ..self }
+    }
+
+    /// Whether the modes `api` and `api_cdc` have a way to the hub.
+    pub fn publishes(&self) -> bool {
+        self.direct.publishes()
+    }
+
+    /// What became of the commands that this backend published itself.
+    pub fn direct_counts(&self) -> DirectCounts {
+        self.direct.counts()
+    }
+
+    /// Does what a commit about a room leaves to do. Neither waits nor fails: the change is made.
+    pub(crate) fn committed(&self, room: RoomId, after: AfterCommit) {
+        if after.wake {
+            self.hook.committed(Partition::of(room));
+        }
+        self.direct.publish(Partition::of(room), after.mode, after.publish);
+    }
+
+    /// Refuses new messages and returns when those that were accepted are written, and published where that is the
+    /// backend's own task. Call it after the server has
     /// stopped taking requests and before the pool is closed.
     pub async fn stop(&self) {
         self.poster.stop().await;
+        self.direct.stop().await;
     }
 }

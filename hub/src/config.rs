@@ -109,6 +109,7 @@ impl Default for HubConfig {
             namespaces: BTreeMap::from([
                 ("room".to_owned(), Namespace::counted_by_the_truth()),
                 ("user".to_owned(), Namespace::fleeting()),
+                ("system".to_owned(), Namespace::fleeting()),
             ]),
         }
     }

@@ -1,4 +1,4 @@
-//! What sockets subscribe to: `room:<id>`, `user:<id>`, or any other name that the hub is configured for.
+//! What sockets subscribe to: `room:<id>`, `user:<id>`, `system:all`, or any other name that the hub is configured for.
 
 use std::{fmt, sync::Arc};
 
@@ -47,6 +47,11 @@ impl Channel {
     /// The channel that carries what belongs to one user alone.
     pub fn user(id: UserId) -> Self {
         Self(format!("user:{id}").into())
+    }
+
+    /// The channel that carries what concerns everybody.
+    pub fn everybody() -> Self {
+        Self("system:all".into())
     }
 
     /// The room whose timeline this is, if it is one.

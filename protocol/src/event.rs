@@ -1,4 +1,4 @@
-//! What a publication's `data` says: one line of a room's timeline, or news for one user alone.
+//! What a publication's `data` says: one line of a room's timeline, news for one user alone, or for everybody.
 //!
 //! The same JSON comes from the transaction (SQL), from `GET /api/rooms/{id}/messages` and from the backlog, so that a
 //! client has one reader for all three. It is a snapshot: a later rename does not change what was said.
@@ -6,9 +6,10 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{ClientMessageId, Offset, RoomId, UserId};
+use crate::{ClientMessageId, Mode, Offset, RoomId, UserId};
 
-/// The version of this format. A reader ignores fields that it does not know.
+/// The version of this format. A reader ignores fields that it does not know, and does without those that came later
+/// than what it reads; the number moves only when that would not be enough.
 pub const SCHEMA: u16 = 1;
 
 /// The kinds of lines in a timeline. PostgreSQL keeps the number.
@@ -56,6 +57,9 @@ pub struct TimelineEvent {
     pub schema: u16,
     /// The room.
     pub room: RoomId,
+    /// The room's name, as it was at commit time. Empty in events from before it was told.
+    #[serde(default)]
+    pub room_name: String,
     /// Place in the room's timeline, gapless from 1: the publication's offset.
     pub version: Offset,
     /// What kind of line.
@@ -72,6 +76,9 @@ pub struct TimelineEvent {
     pub members: i32,
     /// How many of the room's lines are texts, this one included: unread = texts now − texts at the read position.
     pub texts: i64,
+    /// By which way the news of it travels.
+    #[serde(default)]
+    pub mode: Mode,
     /// Clock of the database, taken under the room's lock: times follow versions.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -88,6 +95,16 @@ pub struct ReadEvent {
     pub unread: i64,
 }
 
+/// A new broadcast mode, told to everybody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeEvent {
+    /// The mode of messages whose request names none.
+    pub mode: Mode,
+    /// When it was changed, by the clock of the database.
+    #[serde(with = "time::serde::rfc3339")]
+    pub changed_at: OffsetDateTime,
+}
+
 /// The `data` of every publication that the backend announces.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -96,4 +113,25 @@ pub enum ChatEvent {
     Message(TimelineEvent),
     /// On `user:<id>`.
     Read(ReadEvent),
+    /// On `system:all`.
+    Mode(ModeEvent),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_takes_what_an_older_writer_wrote_and_what_a_newer_one_will() {
+        let older = r#"{"type":"message","schema":1,"room":1,"version":2,"kind":"joined","author":{"id":3,"name":"C"},
+            "members":2,"texts":0,"created_at":"2026-11-22T12:00:00Z"}"#;
+        let Ok(ChatEvent::Message(line)) = serde_json::from_str(older) else { panic!("not a message") };
+        assert_eq!((line.mode, line.room_name.as_str(), line.text.as_str()), (Mode::Outbox, "", ""));
+
+        let newer = r#"{"type":"read","room":1,"read_version":2,"unread":0,"device":{"name":"phone"}}"#;
+        assert!(matches!(serde_json::from_str(newer), Ok(ChatEvent::Read(_))));
+        let newer = r#"{"type":"mode","mode":"wal","changed_at":"2026-11-22T13:00:00+01:00","by":"alice"}"#;
+        let Ok(ChatEvent::Mode(changed)) = serde_json::from_str(newer) else { panic!("not a mode") };
+        assert_eq!(changed.mode, Mode::Wal);
+    }
 }

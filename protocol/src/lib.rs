@@ -13,7 +13,7 @@ pub mod token;
 
 pub use channel::{Channel, ChannelError};
 pub use command::{Broadcast, Command, CommandError, Disconnect, DisconnectReason, Publish, Subscribe, Unsubscribe};
-pub use event::{Author, ChatEvent, Kind, ReadEvent, SCHEMA, TimelineEvent};
+pub use event::{Author, ChatEvent, Kind, ModeEvent, ReadEvent, SCHEMA, TimelineEvent};
 pub use id::{ClientMessageId, RoomId, UserId};
 pub use mode::{Mode, UnknownMode};
 pub use partition::{PARTITIONS, Partition};

@@ -32,6 +32,11 @@ impl Mode {
     /// Every mode, in the order in which people are offered them.
     pub const ALL: [Self; 6] = [Self::Api, Self::Outbox, Self::Cdc, Self::ApiCdc, Self::Message, Self::Wal];
 
+    /// Whether the backend itself publishes after the commit.
+    pub fn is_direct(self) -> bool {
+        matches!(self, Self::Api | Self::ApiCdc)
+    }
+
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -16,14 +16,14 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use protocol::{ClientMessageId, RoomId, TimelineEvent, UserId};
+use protocol::{ClientMessageId, Epoch, Mode, RoomId, TimelineEvent, UserId};
 use sqlx::PgPool;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 pub use text::{MessageText, TextError};
 
-use crate::{CommitHook, metrics, store::messages::Written};
+use crate::{CommitHook, direct::Direct, metrics, store::messages::Written};
 use queue::Queues;
 
 /// Bounds of the queues in front of the database. A post that would cross one is refused with 503.
@@ -54,6 +54,8 @@ pub struct NewPost {
     pub text: MessageText,
     /// By this a repeat is recognised.
     pub client_id: ClientMessageId,
+    /// By which way its news shall travel; None: by the database's.
+    pub mode: Option<Mode>,
 }
 
 /// A message that is in the database.
@@ -61,6 +63,8 @@ pub struct NewPost {
 pub struct Posted {
     /// As everybody sees it.
     pub message: TimelineEvent,
+    /// What its version counts in.
+    pub epoch: Epoch,
     /// When the commit was acknowledged; for a repeat, when it was found.
     pub committed_at: SystemTime,
 }
@@ -102,6 +106,7 @@ pub struct Poster(Arc<Shared>);
 struct Shared {
     db: PgPool,
     hook: Arc<dyn CommitHook>,
+    direct: Direct,
     queues: Queues,
     tasks: TaskTracker,
 }
@@ -116,9 +121,13 @@ struct Job {
 type Answer = Result<Outcome, PostError>;
 
 impl Poster {
-    /// A poster on this pool.
+    /// A poster on this pool that publishes nothing itself: the modes `api` and `api_cdc` need a backend.
     pub fn new(db: PgPool, hook: Arc<dyn CommitHook>, limits: PosterLimits) -> Self {
-        Self(Arc::new(Shared { db, hook, queues: Queues::new(limits), tasks: TaskTracker::new() }))
+        Self::with_direct(db, hook, limits, Direct::new(None))
+    }
+
+    pub(crate) fn with_direct(db: PgPool, hook: Arc<dyn CommitHook>, limits: PosterLimits, direct: Direct) -> Self {
+        Self(Arc::new(Shared { db, hook, direct, queues: Queues::new(limits), tasks: TaskTracker::new() }))
     }
 
     /// Writes a message, now or with the next batch of its room.
@@ -150,8 +159,8 @@ impl Poster {
 impl Outcome {
     fn new(written: Written, committed_at: SystemTime) -> Self {
         match written {
-            Written::New(message) => Self::New(Posted { message, committed_at }),
-            Written::Repeat(message) => Self::Repeat(Posted { message, committed_at }),
+            Written::New(message, epoch) => Self::New(Posted { message, epoch, committed_at }),
+            Written::Repeat(message, epoch) => Self::Repeat(Posted { message, epoch, committed_at }),
             Written::Denied => Self::Denied,
             Written::Unknown => Self::Unknown,
         }

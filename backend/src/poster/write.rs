@@ -2,15 +2,15 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use protocol::{Partition, RoomId};
+use protocol::{Mode, Partition, RoomId};
 use sqlx::{Connection, PgConnection, PgPool, Postgres, pool::PoolConnection};
 use uuid::Uuid;
 
-use super::{Answer, Job, Outcome, PostError, Shared};
+use super::{Answer, Job, Outcome, PostError, Posted, Shared};
 use crate::{
     error::is_connection_lost,
     metrics,
-    store::{self, messages::Batch},
+    store::{self, announcements::Announcement, messages::Batch},
 };
 
 const TRIES: usize = 3;
@@ -46,6 +46,7 @@ struct Columns {
     authors: Vec<i64>,
     texts: Vec<String>,
     client_ids: Vec<Uuid>,
+    modes: Vec<Option<Mode>>,
 }
 
 impl Columns {
@@ -54,7 +55,8 @@ impl Columns {
             room,
             authors: &self.authors[range.clone()],
             texts: &self.texts[range.clone()],
-            client_ids: &self.client_ids[range],
+            client_ids: &self.client_ids[range.clone()],
+            modes: &self.modes[range],
         }
     }
 }
@@ -66,20 +68,40 @@ async fn batch(shared: &Shared, room: RoomId, jobs: Vec<Job>) {
         columns.authors.push(job.post.author.0);
         columns.texts.push(job.post.text.into_string());
         columns.client_ids.push(job.post.client_id.0);
+        columns.modes.push(job.post.mode);
         waiting.push((job.arrived, job.answer));
     }
     #[expect(clippy::cast_precision_loss, reason = "a batch has at most a few hundred messages")]
     ::metrics::histogram!(metrics::POST_BATCH_SIZE).record(waiting.len() as f64);
 
     let answers = write(shared, room, &columns).await;
-    if answers.iter().any(|answer| matches!(answer, Ok(Outcome::New(_)))) {
-        shared.hook.committed(Partition::of(room));
-    }
+    announce(shared, room, &answers);
     for ((arrived, reply), answer) in waiting.into_iter().zip(answers) {
         ::metrics::counter!(metrics::POSTS, "outcome" => outcome(&answer)).increment(1);
         ::metrics::histogram!(metrics::POST_SECONDS).record(arrived.elapsed().as_secs_f64());
         // Who went away does not hear it; the message is written all the same.
         let _ = reply.send(answer);
+    }
+}
+
+/// What the commit leaves to do: a relay to be woken for rows of the outbox, and what the backend publishes itself.
+fn announce(shared: &Shared, room: RoomId, answers: &[Answer]) {
+    let mut wake = false;
+    for answer in answers {
+        let Ok(Outcome::New(Posted { message, epoch, .. })) = answer else { continue };
+        wake |= message.mode == Mode::Outbox;
+        if !message.mode.is_direct() {
+            continue;
+        }
+        match Announcement::line_added(message.clone(), epoch.clone()) {
+            Ok(news) => shared.direct.publish(Partition::of(room), message.mode, vec![news.into_command()]),
+            Err(error) => {
+                tracing::error!(room = %room, %error, "a message of room {room} cannot be published: {error}");
+            }
+        }
+    }
+    if wake {
+        shared.hook.committed(Partition::of(room));
     }
 }
 

@@ -1,10 +1,12 @@
 //! `POST /api/rooms/{room_id}/join`, `.../leave`, `GET /api/rooms/{room_id}/members`.
 //!
-//! A room is locked first and its member row touched second, as everywhere. Rows leave in the order in which the hub
-//! needs them: who joins hears their own joining, and who leaves hears their own leaving.
+//! A room is locked first and its member row touched second, as everywhere. What is announced follows the broadcast mode
+//! as messages do, in the order in which the hub needs it: who joins hears their own joining, and who leaves hears their
+//! own leaving. In mode `api` a join or leave has a row in the outbox all the same, besides the direct publication:
+//! a lost `unsubscribe` would let somebody hear a room that they left.
 
 use axum::{extract::State, http::StatusCode};
-use protocol::{Kind, Partition, RoomId, UserId};
+use protocol::{Kind, Mode, RoomId, UserId};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
@@ -15,8 +17,8 @@ use crate::{
     extract::{Json, Query, RoomPath},
     store::{
         self,
+        announcements::{AfterCommit, Announcement},
         members::{Member, Standing},
-        outbox::Row,
         rooms::{Head, Room},
     },
 };
@@ -51,11 +53,12 @@ pub(super) async fn join(
     RoomPath(id): RoomPath,
 ) -> Result<Json<Room>, ApiError> {
     let mut tx = state.db.begin().await?;
+    let mode = store::settings::broadcast_mode(&mut tx).await?;
     let room = store::rooms::lock(&mut tx, id).await?.ok_or(ApiError::NoSuchRoom)?;
-    let joined = add_member(&mut tx, &room, &user).await?;
+    let joined = add_member(&mut tx, mode, &room, &user).await?;
     tx.commit().await?;
-    if joined {
-        state.hook.committed(Partition::of(id));
+    if let Some(after) = joined {
+        state.committed(id, after);
     }
     // Not before the commit: writers wait while the room is locked.
     let mut conn = state.db.acquire().await?;
@@ -71,11 +74,12 @@ pub(super) async fn leave(
     RoomPath(id): RoomPath,
 ) -> Result<StatusCode, ApiError> {
     let mut tx = state.db.begin().await?;
+    let mode = store::settings::broadcast_mode(&mut tx).await?;
     let room = store::rooms::lock(&mut tx, id).await?.ok_or(ApiError::NoSuchRoom)?;
-    let left = remove_member(&mut tx, &room, &user).await?;
+    let left = remove_member(&mut tx, mode, &room, &user).await?;
     tx.commit().await?;
-    if left {
-        state.hook.committed(Partition::of(id));
+    if let Some(after) = left {
+        state.committed(id, after);
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -110,33 +114,45 @@ pub(super) async fn require_member(conn: &mut PgConnection, room: RoomId, user: 
 }
 
 /// A new room with its first member and its first line; None if the name is taken.
-pub(crate) async fn add_room(conn: &mut PgConnection, name: &str, user: &CurrentUser) -> sqlx::Result<Option<RoomId>> {
+pub(crate) async fn add_room(
+    conn: &mut PgConnection,
+    mode: Mode,
+    name: &str,
+    user: &CurrentUser,
+) -> sqlx::Result<Option<(RoomId, AfterCommit)>> {
     let Some(room) = store::rooms::insert(conn, name).await? else { return Ok(None) };
     store::members::insert(conn, &room, user.id).await?;
-    let line = store::timeline::append(conn, &room, Kind::Created, &user.author(), 1).await?;
-    let rows = [Row::subscribe(room.id, user.id)?, Row::line_added(&room, line)?];
-    store::outbox::append(conn, room.id, rows).await?;
-    Ok(Some(room.id))
+    let line = store::timeline::append(conn, &room, Kind::Created, &user.author(), 1, mode).await?;
+    let news = [Announcement::subscribe(room.id, user.id), Announcement::line_added(line, room.epoch)?];
+    Ok(Some((room.id, store::announcements::append(conn, mode, room.id, news).await?)))
 }
 
-/// One member more in a locked room; false if they were in it.
-pub(crate) async fn add_member(conn: &mut PgConnection, room: &Head, user: &CurrentUser) -> sqlx::Result<bool> {
+/// One member more in a locked room; None if they were in it.
+pub(crate) async fn add_member(
+    conn: &mut PgConnection,
+    mode: Mode,
+    room: &Head,
+    user: &CurrentUser,
+) -> sqlx::Result<Option<AfterCommit>> {
     if !store::members::insert(conn, room, user.id).await? {
-        return Ok(false);
+        return Ok(None);
     }
-    let line = store::timeline::append(conn, room, Kind::Joined, &user.author(), 1).await?;
-    let rows = [Row::subscribe(room.id, user.id)?, Row::line_added(room, line)?];
-    store::outbox::append(conn, room.id, rows).await?;
-    Ok(true)
+    let line = store::timeline::append(conn, room, Kind::Joined, &user.author(), 1, mode).await?;
+    let news = [Announcement::subscribe(room.id, user.id), Announcement::line_added(line, room.epoch.clone())?];
+    store::announcements::append(conn, mode, room.id, news).await.map(Some)
 }
 
-/// One member less in a locked room; false if they were not in it.
-async fn remove_member(conn: &mut PgConnection, room: &Head, user: &CurrentUser) -> sqlx::Result<bool> {
+/// One member less in a locked room; None if they were not in it.
+async fn remove_member(
+    conn: &mut PgConnection,
+    mode: Mode,
+    room: &Head,
+    user: &CurrentUser,
+) -> sqlx::Result<Option<AfterCommit>> {
     if !store::members::delete(conn, room, user.id).await? {
-        return Ok(false);
+        return Ok(None);
     }
-    let line = store::timeline::append(conn, room, Kind::Left, &user.author(), -1).await?;
-    let rows = [Row::line_added(room, line)?, Row::unsubscribe(room.id, user.id)?];
-    store::outbox::append(conn, room.id, rows).await?;
-    Ok(true)
+    let line = store::timeline::append(conn, room, Kind::Left, &user.author(), -1, mode).await?;
+    let news = [Announcement::line_added(line, room.epoch.clone())?, Announcement::unsubscribe(room.id, user.id)];
+    store::announcements::append(conn, mode, room.id, news).await.map(Some)
 }

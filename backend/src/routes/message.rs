@@ -14,6 +14,8 @@ pub struct Message {
     schema: u16,
     /// The room.
     room: i64,
+    /// Its name, as it was then; empty in lines from before it was kept.
+    room_name: String,
     /// Place in the timeline, gapless from 1: the publication's offset.
     version: u64,
     /// What kind of line.
@@ -30,6 +32,9 @@ pub struct Message {
     members: i32,
     /// How many lines are texts, this one included.
     texts: i64,
+    /// By which way the news of it travelled.
+    #[schema(inline)]
+    mode: BroadcastMode,
     /// Clock of the database.
     created_at: OffsetDateTime,
 }
@@ -42,6 +47,19 @@ enum Kind {
     Joined,
     Left,
     Created,
+}
+
+/// By which way the news of a message travels.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "only its description is used")]
+pub(super) enum BroadcastMode {
+    Api,
+    Outbox,
+    Cdc,
+    ApiCdc,
+    Message,
+    Wal,
 }
 
 #[derive(ToSchema)]
@@ -57,7 +75,7 @@ struct Author {
 mod tests {
     use std::collections::BTreeSet;
 
-    use protocol::{ClientMessageId, Offset, RoomId, SCHEMA, TimelineEvent, UserId};
+    use protocol::{ClientMessageId, Mode, Offset, RoomId, SCHEMA, TimelineEvent, UserId};
     use serde_json::Value;
 
     use super::*;
@@ -67,6 +85,7 @@ mod tests {
         let event = TimelineEvent {
             schema: SCHEMA,
             room: RoomId(1),
+            room_name: "one".to_owned(),
             version: Offset(1),
             kind: protocol::Kind::Text,
             author: protocol::Author { id: UserId(1), name: "A".to_owned() },
@@ -74,6 +93,7 @@ mod tests {
             client_id: Some(ClientMessageId(Uuid::nil())),
             members: 1,
             texts: 1,
+            mode: Mode::Outbox,
             created_at: OffsetDateTime::UNIX_EPOCH,
         };
         let json = serde_json::to_value(event).unwrap();
@@ -82,5 +102,7 @@ mod tests {
         let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
         assert_eq!(keys(described), keys(&json));
         assert_eq!(keys(&described["author"]["allOf"][0]["properties"]), keys(&json["author"]));
+        let modes = &described["mode"]["allOf"][0]["enum"];
+        assert_eq!(*modes, serde_json::to_value(Mode::ALL).unwrap(), "{described}");
     }
 }

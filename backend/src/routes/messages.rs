@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderName, StatusCode},
     response::IntoResponse,
 };
-use protocol::{ClientMessageId, Offset, TimelineEvent};
+use protocol::{ClientMessageId, Mode, Offset, TimelineEvent};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -15,7 +15,7 @@ use super::{
     AnyProblem,
     form::{self, Invalid},
     membership::require_member,
-    message::Message,
+    message::{BroadcastMode, Message},
 };
 use crate::{
     ApiError, ApiState, CurrentUser,
@@ -28,6 +28,8 @@ use crate::{
 /// the browsers begins.
 const COMMITTED_AT: HeaderName = HeaderName::from_static("roomcast-committed-at");
 
+const NO_CHOICE: &str = "cannot be chosen by a request here";
+
 /// A message to be.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct NewMessage {
@@ -37,6 +39,9 @@ pub(super) struct NewMessage {
     /// Chosen by the author: the same again is the same message.
     #[schema(value_type = uuid::Uuid)]
     client_id: Option<ClientMessageId>,
+    /// By which way its news shall travel, where the deployment lets requests choose; the database's mode unless told.
+    #[schema(inline, value_type = Option<BroadcastMode>)]
+    mode: Option<Mode>,
 }
 
 /// Which part of the timeline.
@@ -83,7 +88,7 @@ pub(super) async fn page(
 /// Write a message.
 ///
 /// The message, the row that announces it and the room's counters are one transaction, in one round trip: see
-/// `migrations/0002_post_messages.sql`. Membership is looked up there, under the room's lock.
+/// `migrations/0003_modes.sql`. Membership is looked up there, under the room's lock.
 #[utoipa::path(post, path = "/api/rooms/{room_id}/messages", tag = "messages",
     params(("room_id" = i64, Path)), request_body = NewMessage,
     responses(
@@ -100,9 +105,11 @@ pub(super) async fn create(
     let mut invalid = Invalid::default();
     let text = invalid.take("text", MessageText::parse(&new.text));
     let client_id = invalid.take("client_id", new.client_id.ok_or("is required"));
-    let (Some(text), Some(client_id)) = (text, client_id) else { return Err(invalid.into_error()) };
+    let mode = if new.mode.is_none() || state.config.allow_request_mode { Ok(new.mode) } else { Err(NO_CHOICE) };
+    let mode = invalid.take("mode", mode);
+    let (Some(text), Some(client_id), Some(mode)) = (text, client_id, mode) else { return Err(invalid.into_error()) };
 
-    let (status, posted) = match state.poster.post(NewPost { room, author: user.id, text, client_id }).await? {
+    let (status, posted) = match state.poster.post(NewPost { room, author: user.id, text, client_id, mode }).await? {
         Outcome::New(posted) => (StatusCode::CREATED, posted),
         Outcome::Repeat(posted) => (StatusCode::OK, posted),
         Outcome::Denied => return Err(ApiError::NotMember),

@@ -9,6 +9,7 @@ mod message;
 mod messages;
 mod read;
 mod rooms;
+mod settings;
 
 use std::{any::Any, sync::LazyLock};
 
@@ -70,6 +71,7 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(membership::members))
         .routes(routes!(messages::page, messages::create))
         .routes(routes!(read::mark))
+        .routes(routes!(settings::broadcast_mode, settings::set_broadcast_mode))
 }
 
 /// The description of `/api/*`.

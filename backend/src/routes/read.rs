@@ -1,7 +1,7 @@
 //! `PUT /api/rooms/{room_id}/read`: how far I have read. It only moves forward.
 
 use axum::extract::State;
-use protocol::{Offset, Partition, ReadEvent};
+use protocol::{Offset, ReadEvent};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -9,7 +9,7 @@ use super::{AnyProblem, membership::require_member};
 use crate::{
     ApiError, ApiState, CurrentUser,
     extract::{Json, RoomPath},
-    store::{self, outbox::Row},
+    store::{self, announcements::Announcement},
 };
 
 /// How far.
@@ -41,14 +41,16 @@ pub(super) async fn mark(
     Json(read): Json<Read>,
 ) -> Result<Json<ReadPosition>, ApiError> {
     let mut tx = state.db.begin().await?;
+    let mode = store::settings::broadcast_mode(&mut tx).await?;
     let Some(moved) = store::members::mark_read(&mut tx, room, user.id, read.version).await? else {
         require_member(&mut tx, room, &user).await?;
         let position = store::members::read_position(&mut tx, room, user.id).await?;
         return Ok(Json(position.ok_or(ApiError::NotMember)?.into()));
     };
-    store::outbox::append(&mut tx, room, [Row::read_moved(user.id, moved.clone())?]).await?;
+    let news = [Announcement::read_moved(user.id, moved.clone())?];
+    let after = store::announcements::append(&mut tx, mode, room, news).await?;
     tx.commit().await?;
-    state.hook.committed(Partition::of(room));
+    state.committed(room, after);
     Ok(Json(moved.into()))
 }
 

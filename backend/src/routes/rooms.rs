@@ -1,7 +1,6 @@
 //! `GET /api/rooms`, `POST /api/rooms`, `GET /api/rooms/discover`, `GET /api/rooms/{room_id}`.
 
 use axum::{extract::State, http::StatusCode};
-use protocol::Partition;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -78,10 +77,11 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<Room>), ApiError> {
     let name = form::shown_name(&new.name, 80).map_err(|message| ApiError::field("name", message))?;
     let mut tx = state.db.begin().await?;
-    let id = add_room(&mut tx, &name, &user).await?.ok_or(ApiError::RoomNameTaken)?;
+    let mode = store::settings::broadcast_mode(&mut tx).await?;
+    let (id, after) = add_room(&mut tx, mode, &name, &user).await?.ok_or(ApiError::RoomNameTaken)?;
     let room = store::rooms::get(&mut tx, id, user.id).await?.ok_or(ApiError::NoSuchRoom)?;
     tx.commit().await?;
-    state.hook.committed(Partition::of(id));
+    state.committed(id, after);
     Ok((StatusCode::CREATED, Json(room)))
 }
 

@@ -6,7 +6,10 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::cursor::{ByActivity, ByName};
+use super::{
+    cursor::{ByActivity, ByName},
+    settings::parse_mode,
+};
 
 /// A room as one user sees it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -91,6 +94,8 @@ struct RoomRow {
     last_author_name: Option<String>,
     last_text: Option<String>,
     last_client_id: Option<uuid::Uuid>,
+    last_mode: Option<String>,
+    last_room_name: Option<String>,
 }
 
 impl From<RoomRow> for Room {
@@ -100,6 +105,7 @@ impl From<RoomRow> for Room {
             (Some(kind), Some(author), Some(name)) => Some(TimelineEvent {
                 schema: SCHEMA,
                 room: RoomId(row.id),
+                room_name: row.last_room_name.unwrap_or_default(),
                 version: row.version.into(),
                 kind: Kind::try_from(kind).unwrap_or(Kind::Text),
                 author: Author { id: UserId(author), name },
@@ -107,6 +113,7 @@ impl From<RoomRow> for Room {
                 client_id: row.last_client_id.map(ClientMessageId),
                 members: row.member_count,
                 texts: row.texts,
+                mode: row.last_mode.as_deref().map(parse_mode).unwrap_or_default(),
                 created_at: row.bumped_at,
             }),
             _ => None,
@@ -164,7 +171,8 @@ pub async fn mine(
                r.member_count as "member_count!", r.bumped_at as "bumped_at!", r.created_at as "created_at!",
                r.read_version as "read_version?", r.texts - r.read_texts as "unread?",
                l.kind as "last_kind?", l.author_id as "last_author_id?", l.author_name as "last_author_name?",
-               l.text as "last_text?", l.client_id as "last_client_id?"
+               l.text as "last_text?", l.client_id as "last_client_id?", l.mode as "last_mode?",
+               l.room_name as "last_room_name?"
           from (select r.id, r.name, r.version, r.epoch, r.texts, r.member_count, r.bumped_at, r.created_at,
                        m.read_version, m.read_texts
                   from members m join rooms r on r.id = m.room_id
@@ -198,7 +206,8 @@ pub async fn discover(
         select r.id, r.name, r.version, r.epoch, r.texts, r.member_count, r.bumped_at, r.created_at,
                null::bigint as read_version, null::bigint as unread,
                null::smallint as last_kind, null::bigint as last_author_id, null::text as last_author_name,
-               null::text as last_text, null::uuid as last_client_id
+               null::text as last_text, null::uuid as last_client_id, null::text as last_mode,
+               null::text as last_room_name
           from rooms r
          where strpos(lower(r.name), lower($2)) > 0
            and ($3::text is null or lower(r.name) > lower($3))
@@ -223,7 +232,8 @@ pub async fn get(conn: &mut PgConnection, room: RoomId, user: UserId) -> sqlx::R
         select r.id, r.name, r.version, r.epoch, r.texts, r.member_count, r.bumped_at, r.created_at,
                m.read_version as "read_version?", r.texts - m.read_texts as "unread?",
                l.kind as "last_kind?", l.author_id as "last_author_id?", l.author_name as "last_author_name?",
-               l.text as "last_text?", l.client_id as "last_client_id?"
+               l.text as "last_text?", l.client_id as "last_client_id?", l.mode as "last_mode?",
+               l.room_name as "last_room_name?"
           from rooms r
           left join members m on m.room_id = r.id and m.user_id = $2
           left join messages l on l.room_id = m.room_id and l.version = r.version

@@ -1,11 +1,11 @@
 //! The lines of a room, by version.
 
-use protocol::{Author, ClientMessageId, Kind, Offset, RoomId, SCHEMA, TimelineEvent, UserId};
+use protocol::{Author, ClientMessageId, Kind, Mode, Offset, RoomId, SCHEMA, TimelineEvent, UserId};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::rooms::Head;
+use super::{rooms::Head, settings::parse_mode};
 
 /// A page of a timeline.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ struct Line {
     client_id: Option<Uuid>,
     members: i32,
     texts: i64,
+    mode: String,
+    room_name: String,
     created_at: OffsetDateTime,
 }
 
@@ -33,6 +35,7 @@ impl Line {
         TimelineEvent {
             schema: SCHEMA,
             room,
+            room_name: self.room_name,
             version: self.version.into(),
             // The table's check admits no other number.
             kind: Kind::try_from(self.kind).unwrap_or(Kind::Text),
@@ -41,6 +44,7 @@ impl Line {
             client_id: self.client_id.map(ClientMessageId),
             members: self.members,
             texts: self.texts,
+            mode: parse_mode(&self.mode),
             created_at: self.created_at,
         }
     }
@@ -71,7 +75,8 @@ pub async fn page(
 async fn older(conn: &mut PgConnection, room: RoomId, before: i64, limit: i64) -> sqlx::Result<Vec<Line>> {
     sqlx::query_as!(
         Line,
-        "select version, kind, author_id, author_name, text, client_id, members, texts, created_at
+        "select version, kind, author_id, author_name, text, client_id, members, texts, mode, room_name,
+                created_at
            from messages where room_id = $1 and version < $2 order by version desc limit $3",
         room.0,
         before,
@@ -84,7 +89,8 @@ async fn older(conn: &mut PgConnection, room: RoomId, before: i64, limit: i64) -
 async fn newer(conn: &mut PgConnection, room: RoomId, after: i64, before: i64, limit: i64) -> sqlx::Result<Vec<Line>> {
     sqlx::query_as!(
         Line,
-        "select version, kind, author_id, author_name, text, client_id, members, texts, created_at
+        "select version, kind, author_id, author_name, text, client_id, members, texts, mode, room_name,
+                created_at
            from messages where room_id = $1 and version > $2 and version < $3 order by version limit $4",
         room.0,
         after,
@@ -102,21 +108,23 @@ pub async fn append(
     kind: Kind,
     author: &Author,
     joined: i32,
+    mode: Mode,
 ) -> sqlx::Result<TimelineEvent> {
     let line = sqlx::query_as!(
         Line,
         "with room as (
             update rooms set version = version + 1, member_count = member_count + $5, bumped_at = clock_timestamp()
-             where id = $1 returning id, version, member_count, texts, bumped_at
+             where id = $1 returning id, name, version, member_count, texts, bumped_at
          )
-         insert into messages (room_id, version, kind, author_id, author_name, members, texts, created_at)
-         select id, version, $2, $3, $4, member_count, texts, bumped_at from room
-         returning version, kind, author_id, author_name, text, client_id, members, texts, created_at",
+         insert into messages (room_id, version, kind, author_id, author_name, members, texts, created_at, mode, room_name)
+         select id, version, $2, $3, $4, member_count, texts, bumped_at, $6, name from room
+         returning version, kind, author_id, author_name, text, client_id, members, texts, mode, room_name, created_at",
         room.id.0,
         kind as i16,
         author.id.0,
         author.name,
-        joined
+        joined,
+        mode.as_str()
     )
     .fetch_one(conn)
     .await?;

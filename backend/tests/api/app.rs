@@ -12,13 +12,13 @@ use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Method, Request, StatusCode, request},
 };
-use backend::{ApiState, BackendConfig, CommitHook, MIGRATOR};
+use backend::{ApiState, BackendConfig, CommitHook, MIGRATOR, Publisher};
 use embedded_postgres::testkit::{self, TestDatabase};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use protocol::{Command, Partition, UserId};
+use protocol::{Command, Mode, Partition, UserId};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -63,13 +63,30 @@ impl App {
         Self::on(testkit::database(&MIGRATOR).await, configure).await
     }
 
+    /// A backend with a hub of its own, where requests may name a mode.
+    pub(crate) async fn publishing(publisher: Arc<dyn Publisher>) -> Self {
+        let database = testkit::database(&MIGRATOR).await;
+        Self::build(database, |config| config.allow_request_mode = true, Some(publisher)).await
+    }
+
     /// Another backend on the same database.
     pub(crate) async fn on(database: TestDatabase, configure: impl FnOnce(&mut BackendConfig)) -> Self {
+        Self::build(database, configure, None).await
+    }
+
+    async fn build(
+        database: TestDatabase,
+        configure: impl FnOnce(&mut BackendConfig),
+        publisher: Option<Arc<dyn Publisher>>,
+    ) -> Self {
         let mut config = BackendConfig::new(TOKEN_SECRET, INTERNAL_KEY);
         configure(&mut config);
         let wakeups = Arc::new(Wakeups::default());
         let pool = backend::connect(&database.url, 4).await.unwrap(); // all of them open at once
-        let state = ApiState::new(pool, config, wakeups.clone());
+        let mut state = ApiState::new(pool, config, wakeups.clone());
+        if let Some(publisher) = publisher {
+            state = state.with_publisher(publisher);
+        }
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = backend::router(state.clone()).into_make_service_with_connect_info::<SocketAddr>();
@@ -80,13 +97,21 @@ impl App {
 
     /// Somebody who is signed in, without the wait for a password's hash.
     pub(crate) async fn person(&self, username: &str) -> Person {
-        let id: i64 = sqlx::query_scalar(
-            "insert into users (username, name, password_hash) values ($1, initcap($1), '-') returning id",
-        )
-        .bind(username)
-        .fetch_one(&self.db)
-        .await
-        .unwrap();
+        sqlx::query("insert into users (username, name, password_hash) values ($1, initcap($1), '-')")
+            .bind(username)
+            .execute(&self.db)
+            .await
+            .unwrap();
+        self.signed_in(username).await
+    }
+
+    /// A session of somebody who is there.
+    pub(crate) async fn signed_in(&self, username: &str) -> Person {
+        let id: i64 = sqlx::query_scalar("select id from users where username = $1")
+            .bind(username)
+            .fetch_one(&self.db)
+            .await
+            .unwrap();
         sqlx::query(
             "insert into sessions (token_hash, user_id, expires_at) values ($1, $2, now() + interval '30 days')",
         )
@@ -119,6 +144,24 @@ impl App {
     pub(crate) async fn count(&self, table: &'static str) -> i64 {
         let sql = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
         sqlx::query_scalar(sql).fetch_one(&self.db).await.unwrap()
+    }
+
+    /// A relay reports that it carries rows of all sources.
+    pub(crate) async fn everything_is_carried(&self) {
+        sqlx::query(
+            "insert into carriers (source, instance)
+             select unnest(array['outbox', 'cdc', 'message', 'wal']), 'the test'
+             on conflict (source, instance) do update set seen_at = clock_timestamp()",
+        )
+        .execute(&self.db)
+        .await
+        .unwrap();
+    }
+
+    /// Switches the mode as an administrator would.
+    pub(crate) async fn switch(&self, mode: Mode) {
+        self.everything_is_carried().await;
+        backend::mode::set(&self.db, mode, true).await.unwrap();
     }
 
     /// What the outbox announces, oldest first.
@@ -286,6 +329,12 @@ impl Person {
 
     pub(crate) async fn read(&self, room: i64, version: i64) -> Value {
         self.put(&format!("/api/rooms/{room}/read"), json!({ "version": version })).await.expect(200)
+    }
+
+    /// Posts a message by a mode of its own; it must be new.
+    pub(crate) async fn say_by(&self, mode: Mode, room: i64, text: &str) -> Value {
+        let message = json!({ "text": text, "client_id": Uuid::new_v4(), "mode": mode });
+        self.post(&format!("/api/rooms/{room}/messages"), message).await.expect(201)
     }
 
     pub(crate) async fn room(&self, room: i64) -> Value {

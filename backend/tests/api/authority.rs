@@ -22,8 +22,11 @@ async fn the_hub_learns_channels_positions_and_what_was_missed() {
     let (user, other) = (alice.id, bob.id);
 
     let answer = ask(&app, &format!("/internal/users/{user}/subscriptions")).await.expect(200);
-    let expected =
-        json!([{"channel": format!("user:{user}")}, {"channel": format!("room:{room}"), "epoch": epoch, "offset": 2}]);
+    let expected = json!([
+        {"channel": "system:all"},
+        {"channel": format!("user:{user}")},
+        {"channel": format!("room:{room}"), "epoch": epoch, "offset": 2},
+    ]);
     assert_eq!(answer["subscriptions"], expected);
     let answer = ask(&app, "/internal/users/somebody/subscriptions").await.expect(200);
     assert_eq!(answer, json!({"subscriptions": []}));
@@ -34,7 +37,10 @@ async fn the_hub_learns_channels_positions_and_what_was_missed() {
     let granted = json!({"granted": true, "position": {"epoch": epoch, "offset": 2}});
     assert_eq!(access(&user.to_string(), format!("room:{room}")).await, granted);
     assert_eq!(access(&user.to_string(), format!("user:{user}")).await, json!({"granted": true}));
+    assert_eq!(access(&user.to_string(), "system:all".to_owned()).await, json!({"granted": true}));
     for (asking, channel) in [
+        (String::new(), "system:all".to_owned()),
+        (user.to_string(), "system:other".to_owned()),
         (other.to_string(), format!("room:{room}")),
         (other.to_string(), format!("user:{user}")),
         (user.to_string(), "room:999".to_owned()),

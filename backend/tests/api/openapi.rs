@@ -7,13 +7,14 @@ use serde_json::Value;
 
 use crate::app::App;
 
-const ROUTES: [&str; 15] = [
+const ROUTES: [&str; 17] = [
     "GET /api/me",
     "GET /api/rooms",
     "GET /api/rooms/discover",
     "GET /api/rooms/{room_id}",
     "GET /api/rooms/{room_id}/members",
     "GET /api/rooms/{room_id}/messages",
+    "GET /api/settings/broadcast-mode",
     "GET /api/token",
     "POST /api/login",
     "POST /api/logout",
@@ -23,6 +24,7 @@ const ROUTES: [&str; 15] = [
     "POST /api/rooms/{room_id}/leave",
     "POST /api/rooms/{room_id}/messages",
     "PUT /api/rooms/{room_id}/read",
+    "PUT /api/settings/broadcast-mode",
 ];
 
 #[tokio::test]

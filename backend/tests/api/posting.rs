@@ -33,6 +33,7 @@ fn a_post(room: i64, author: UserId, text: &str) -> NewPost {
         author,
         text: MessageText::parse(text).unwrap(),
         client_id: ClientMessageId(Uuid::new_v4()),
+        mode: None,
     }
 }
 

@@ -117,6 +117,7 @@ async fn write(poster: Poster, rooms: u16, text: MessageText) -> anyhow::Result<
         author: UserId(i64::from(rand::random_range(1..=PEOPLE))),
         text,
         client_id: ClientMessageId(Uuid::new_v4()),
+        mode: None,
     };
     match poster.post(post).await? {
         Outcome::New(_) => Ok(()),
