@@ -232,7 +232,7 @@ fn found_item(room: &Room) -> Found {
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderMap;
-    use protocol::{Author, Offset, SCHEMA, TimelineEvent, UserId};
+    use protocol::{Author, Mode, Offset, SCHEMA, TimelineEvent, UserId};
     use time::OffsetDateTime;
 
     use super::*;
@@ -243,6 +243,7 @@ mod tests {
         let line = TimelineEvent {
             schema: SCHEMA,
             room: RoomId(1),
+            room_name: "one".to_owned(),
             version: Offset(2),
             kind: Kind::Text,
             author: Author { id: UserId(2), name: EVIL.to_owned() },
@@ -250,6 +251,7 @@ mod tests {
             client_id: None,
             members: 2,
             texts: 1,
+            mode: Mode::Outbox,
             created_at: OffsetDateTime::UNIX_EPOCH,
         };
         let room = Room {

@@ -89,7 +89,7 @@ fn day(at: OffsetDateTime) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Author, RoomId, SCHEMA};
+    use protocol::{Author, Mode, RoomId, SCHEMA};
     use time::macros::datetime;
 
     use super::*;
@@ -98,6 +98,7 @@ mod tests {
         TimelineEvent {
             schema: SCHEMA,
             room: RoomId(1),
+            room_name: "one".to_owned(),
             version: Offset(version),
             kind,
             author: Author { id: UserId(author), name: format!("user {author}") },
@@ -105,6 +106,7 @@ mod tests {
             client_id: None,
             members: 2,
             texts: 1,
+            mode: Mode::Outbox,
             created_at,
         }
     }
