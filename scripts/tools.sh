@@ -6,6 +6,7 @@
 
 RUST_AT_LEAST=1.94
 NODE_AT_LEAST=20
+JAVA_AT_LEAST=17
 
 missing=()
 
@@ -100,6 +101,26 @@ need_node() {
     fi
     if [[ -n "$version" ]] && ! have npm && can_install; then install_packages npm; fi
     if [[ -n "$version" ]] && ! have npm; then missing+=("npm, which comes with Node.js: https://nodejs.org/en/download"); fi
+}
+
+java_version() {
+    local java=java
+    [[ -z "${JAVA_HOME:-}" ]] || java="$JAVA_HOME/bin/java"
+    "$java" -version 2>&1 | sed -n 's/.* version "\([0-9.]*\).*/\1/p' || true
+}
+
+# Kafka and Debezium run on Java; Maven fetches them.
+need_java() {
+    if [[ -z "$(java_version)" ]] && can_install; then install_packages openjdk-17-jre-headless || install_packages default-jre-headless; fi
+    if ! have mvn && can_install; then install_packages maven; fi
+    local version
+    version="$(java_version)"
+    if [[ -z "$version" ]]; then
+        missing+=("Java $JAVA_AT_LEAST or newer: apt-get install openjdk-17-jre-headless, or brew install openjdk")
+    elif ! at_least "$version" "$JAVA_AT_LEAST"; then
+        missing+=("Java $JAVA_AT_LEAST or newer (this is $version): apt-get install openjdk-17-jre-headless, or JAVA_HOME naming one")
+    fi
+    have mvn || missing+=("Maven: apt-get install maven, or brew install maven")
 }
 
 find_chromium() {

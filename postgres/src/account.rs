@@ -1,4 +1,4 @@
-//! Whom the server runs as. PostgreSQL refuses root, so root hands it to `postgres` or `nobody`.
+//! Whom servers run as. PostgreSQL refuses root, so root hands it to `postgres` or `nobody`, and others may follow.
 
 use std::{os::unix::process::CommandExt, path::Path, process::Command};
 
@@ -6,17 +6,23 @@ use nix::unistd::{User, geteuid};
 
 use crate::error::{Error, While};
 
-/// The account the server's processes and files belong to.
+/// The account a server's processes and files belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Account {
+pub enum Account {
     /// The one this program runs as.
     Own,
     /// This program is root and gives it up for the server.
-    Other { uid: u32, gid: u32 },
+    Other {
+        /// User.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    },
 }
 
 impl Account {
-    pub(crate) fn choose() -> Result<Self, Error> {
+    /// The own account, or for root the first of `postgres` and `nobody` that exists.
+    pub fn choose() -> Result<Self, Error> {
         if !geteuid().is_root() {
             return Ok(Account::Own);
         }
@@ -29,14 +35,14 @@ impl Account {
     }
 
     /// Makes `command` run as this account. std clears the supplementary groups as well.
-    pub(crate) fn apply(self, command: &mut Command) {
+    pub fn apply(self, command: &mut Command) {
         if let Account::Other { uid, gid } = self {
             command.uid(uid).gid(gid);
         }
     }
 
     /// Gives `path` to this account.
-    pub(crate) fn own(self, path: &Path) -> Result<(), Error> {
+    pub fn own(self, path: &Path) -> Result<(), Error> {
         match self {
             Account::Own => Ok(()),
             Account::Other { uid, gid } => std::os::unix::fs::chown(path, Some(uid), Some(gid))

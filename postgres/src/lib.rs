@@ -30,6 +30,7 @@ mod running;
 mod server;
 pub mod testkit;
 
+pub use account::Account;
 pub use binaries::{BINARIES_VARIABLE, Binaries, OLDEST_MAJOR, Origin, Search};
 pub use directories::Directories;
 pub use error::Error;

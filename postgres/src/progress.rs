@@ -35,6 +35,8 @@ pub enum Step {
         /// Major version.
         major: u32,
     },
+    /// Something that works beside PostgreSQL has a step of its own to tell.
+    Beside(String),
 }
 
 impl fmt::Display for Step {
@@ -52,6 +54,7 @@ impl fmt::Display for Step {
                 write!(f, "stopping the PostgreSQL (pid {pid}) that a crashed program left running")
             }
             Step::Starting { major } => write!(f, "starting PostgreSQL {major}"),
+            Step::Beside(what) => f.write_str(what),
         }
     }
 }
@@ -71,8 +74,9 @@ impl Progress {
         Self::new(|_| {})
     }
 
-    pub(crate) fn tell(&self, step: Step) {
-        tracing::debug!(%step, "embedded PostgreSQL");
+    /// Tells that `step` begins.
+    pub fn tell(&self, step: Step) {
+        tracing::debug!(%step, "a step that may take a while");
         (self.0)(step);
     }
 }
