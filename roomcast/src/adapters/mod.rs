@@ -1,11 +1,14 @@
-//! What joins crates that do not know each other: relay → hub, hub → backend, backend → relay. Each in this process
+//! What joins crates that do not know each other: relay → hub, hub → backend, backend → relay
+//! and, in two modes, backend → hub. Each in this process
 //! or over HTTP.
 
 mod authority;
 mod commit;
 mod destination;
 mod http;
+mod publisher;
 
 pub use authority::{LocalAuthority, RemoteAuthority};
 pub use commit::{Notify, Wake};
 pub use destination::{LocalHub, RemoteHubs};
+pub use publisher::Direct;

@@ -49,6 +49,8 @@ pub enum Role {
     Hub(Hub),
     /// Brings the database's schema up to date
     Migrate(Migrate),
+    /// Shows or switches the way that messages travel by from now on
+    Mode(Mode),
     /// Lists, shows, replays or discards rows that could not be delivered
     DeadLetters(DeadLetters),
 }
@@ -101,6 +103,9 @@ pub struct Backend {
     /// they use the page's own origin
     #[arg(long, env = "ROOMCAST_HUB_PUBLIC_URL")]
     pub hub_public_url: Option<String>,
+    /// Hubs that this backend publishes to itself, such as http://127.0.0.1:8001; the modes api and api_cdc need them
+    #[arg(long = "hub", env = "ROOMCAST_HUB_URLS", value_delimiter = ',', value_parser = origin)]
+    pub hubs: Vec<String>,
     /// Bring the schema up to date before starting
     #[arg(long, env = "ROOMCAST_MIGRATE")]
     pub migrate: bool,
@@ -154,15 +159,46 @@ pub struct Migrate {
     pub database: Database,
 }
 
-/// Settings of `roomcast dead-letters`.
+/// The database that a command works on.
 #[derive(Args, Debug, Clone)]
-pub struct DeadLetters {
+pub struct Running {
     /// The database; without it, the running demo's
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
     pub database_url: Option<Secret>,
     /// Where the demo keeps its data, when not in the usual place
     #[arg(long, env = "ROOMCAST_DATA_DIR", global = true)]
     pub data_dir: Option<PathBuf>,
+}
+
+/// Settings of `roomcast mode`.
+#[derive(Args, Debug, Clone)]
+pub struct Mode {
+    /// Whose.
+    #[command(flatten)]
+    pub database: Running,
+    /// What to do.
+    #[command(subcommand)]
+    pub action: ModeAction,
+}
+
+/// What to do with the broadcast mode.
+#[derive(Subcommand, Debug, Clone, Copy)]
+pub enum ModeAction {
+    /// Print it
+    Get,
+    /// Switch it, for every message from now on; browsers are told
+    Set {
+        /// api, outbox, cdc, api_cdc, message or wal
+        mode: protocol::Mode,
+    },
+}
+
+/// Settings of `roomcast dead-letters`.
+#[derive(Args, Debug, Clone)]
+pub struct DeadLetters {
+    /// Whose.
+    #[command(flatten)]
+    pub database: Running,
     /// What to do.
     #[command(subcommand)]
     pub action: DeadLetterAction,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use crate::{
-    adapters::Notify,
+    adapters::{Direct, Notify, RemoteHubs},
     config, console,
     health::{self, Health},
     lifecycle::Lifecycle,
@@ -39,6 +39,12 @@ pub(super) async fn run(settings: config::Backend, lifecycle: &Lifecycle) -> any
         Ok(())
     });
     let api = api_state(db, &settings.secrets, &settings.listen, demo_users, Arc::new(Notify(notifier)));
+    let api = if settings.hubs.is_empty() {
+        api
+    } else {
+        let hubs = RemoteHubs::new(settings.hubs.clone(), settings.secrets.api_key.expose().to_owned())?;
+        api.with_publisher(Arc::new(Direct(hubs)))
+    };
     let listener = server::bind(address).await?;
     let address = listener.local_addr()?;
     let app = pages_and_api(&api, settings.hub_public_url).merge(health::router(health_of(&api), metrics));

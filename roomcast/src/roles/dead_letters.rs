@@ -11,11 +11,7 @@ use crate::{
 };
 
 pub(super) async fn run(settings: config::DeadLetters) -> anyhow::Result<()> {
-    let url = match &settings.database_url {
-        Some(url) => url.expose().to_owned(),
-        None => super::demo::running_database(settings.data_dir.as_deref())?,
-    };
-    let db = backend::connect(&url, 1).await?;
+    let db = super::running_database(&settings.database).await?;
     match settings.action {
         DeadLetterAction::List { after, limit } => list(&db, after, limit).await,
         DeadLetterAction::Show { id } => show(&db, id).await,

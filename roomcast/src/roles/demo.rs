@@ -8,7 +8,7 @@ use relay::Wakeup;
 
 use super::{backend as backend_role, hub as hub_role, relay as relay_role};
 use crate::{
-    adapters::{LocalAuthority, LocalHub, Wake},
+    adapters::{Direct, LocalAuthority, LocalHub, Wake},
     config, console, health,
     lifecycle::Lifecycle,
     server, telemetry,
@@ -65,7 +65,8 @@ async fn play(
     let hub =
         Hub::start(hub_role::config_of(&settings.sockets, &settings.secrets), Arc::new(LocalAuthority(db.clone())))?;
     let relay = relay_role::start(url, &settings.outbox, Arc::new(LocalHub(hub.clone())), wakeup.clone(), lifecycle)?;
-    let api = backend_role::api_state(db, &settings.secrets, &settings.listen, demo_users, Arc::new(Wake(wakeup)));
+    let api = backend_role::api_state(db, &settings.secrets, &settings.listen, demo_users, Arc::new(Wake(wakeup)))
+        .with_publisher(Arc::new(Direct(LocalHub(hub.clone()))));
 
     let parts = relay_role::health_of(hub_role::health_of(backend_role::health_of(&api), &hub), relay);
     let app = backend_role::pages_and_api(&api, None).merge(hub.router()).merge(health::router(parts, metrics));

@@ -5,9 +5,15 @@ mod dead_letters;
 mod demo;
 mod hub;
 mod migrate;
+mod mode;
 mod relay;
 
-use crate::{config::Role, lifecycle::Lifecycle};
+use sqlx::PgPool;
+
+use crate::{
+    config::{Role, Running},
+    lifecycle::Lifecycle,
+};
 
 /// Plays the role until the lifecycle's stop.
 pub async fn run(role: Role, lifecycle: &Lifecycle) -> anyhow::Result<()> {
@@ -17,6 +23,16 @@ pub async fn run(role: Role, lifecycle: &Lifecycle) -> anyhow::Result<()> {
         Role::Relay(settings) => relay::run(settings, lifecycle).await,
         Role::Hub(settings) => hub::run(settings, lifecycle).await,
         Role::Migrate(settings) => migrate::run(&settings).await,
+        Role::Mode(settings) => mode::run(settings).await,
         Role::DeadLetters(settings) => dead_letters::run(settings).await,
     }
+}
+
+/// The database that a command names, else the running demo's.
+async fn running_database(named: &Running) -> anyhow::Result<PgPool> {
+    let url = match &named.database_url {
+        Some(url) => url.expose().to_owned(),
+        None => demo::running_database(named.data_dir.as_deref())?,
+    };
+    Ok(::backend::connect(&url, 1).await?)
 }
