@@ -16,7 +16,7 @@ use crate::{
     clock::unix_micros,
     console,
     cpu::{CpuTime, Watched, per_message},
-    delivery::{Faults, Line},
+    delivery::{Faults, Line, Sighting, newest},
     percentiles::median,
     product::Relay,
     stage::{Stage, websocket_of},
@@ -128,7 +128,7 @@ impl Drain {
             relay = Some(started);
         }
 
-        let (emptied, seen) = tokio::join!(empty(database, begin.0 + PATIENCE), last_frame(client, backlog.len()));
+        let (emptied, seen) = tokio::join!(empty(database, begin.0 + PATIENCE), last_frame(client, &backlog));
         let (cpu, wall) = (watched.since(before), watched_from.elapsed());
         let (emptied, seen) = (emptied?, seen?);
         if let Some(relay) = relay {
@@ -146,13 +146,10 @@ impl Drain {
     }
 }
 
-async fn last_frame(
-    client: Option<Subscriber>,
-    publications: usize,
-) -> anyhow::Result<Option<Vec<crate::delivery::Sighting>>> {
+async fn last_frame(client: Option<Subscriber>, backlog: &HashSet<Line>) -> anyhow::Result<Option<Vec<Sighting>>> {
     let Some(client) = client else { return Ok(None) };
-    if !client.has_seen(publications, PATIENCE).await {
-        console::progress(format_args!("the client has read {} of {publications} rows", client.seen()));
+    if !client.has_seen(&newest(backlog.iter().copied()), PATIENCE).await {
+        console::progress(format_args!("the client has not read everything within {PATIENCE:?}"));
     }
     client.leave().await.map(Some)
 }
