@@ -12,9 +12,9 @@ use crate::CHANNEL;
 pub struct DeadLetter {
     /// Its number here.
     pub id: i64,
-    /// Where the row came from: `outbox`.
+    /// Where the row came from: `outbox`, `wal`, `wal:message` or `kafka:<topic>/<partition>`.
     pub source: String,
-    /// The row's id there.
+    /// The row's id there; in Kafka its offset, in the write-ahead log a message's position.
     pub source_id: i64,
     /// What it asked for.
     pub method: String,

@@ -10,7 +10,7 @@ use protocol::{Command, Partition};
 use tokio::time::timeout;
 
 use crate::{
-    Destination, RelayError, Verdict,
+    Destination, RelayConfig, RelayError, Verdict,
     retry::{Decision, decide},
     source::Row,
 };
@@ -35,28 +35,37 @@ pub(crate) struct Outcome {
 pub(crate) struct Dispatch {
     destination: Arc<dyn Destination>,
     patience: Duration,
+    largest_payload: usize,
 }
 
 impl Dispatch {
-    pub(crate) fn new(destination: Arc<dyn Destination>, patience: Duration) -> Self {
-        Self { destination, patience }
+    pub(crate) fn new(destination: Arc<dyn Destination>, config: &RelayConfig) -> Self {
+        Self { destination, patience: config.deliver_timeout, largest_payload: config.largest_payload }
     }
 
-    /// Delivers rows that are ordered by id within each partition, each partition in one piece.
-    pub(crate) async fn deliver(&self, rows: &[Row]) -> Outcome {
+    /// Delivers rows that are in order within each partition, each partition in one piece.
+    pub(crate) async fn deliver<R: AsRef<Row>>(&self, rows: &[R]) -> Outcome {
         let mut commands = Vec::with_capacity(rows.len());
         let mut fates = Vec::with_capacity(rows.len());
         for row in rows {
-            match Command::parse(&row.method, &row.payload) {
+            match self.read(row.as_ref()) {
                 Ok(command) => {
                     commands.push(command);
                     fates.push(Ok(()));
                 }
-                Err(error) => fates.push(Err(RelayError::from(error))),
+                Err(error) => fates.push(Err(error)),
             }
         }
         let answer = if commands.is_empty() { Ok(Vec::new()) } else { self.ask(&commands).await };
         sort(rows, fates, answer)
+    }
+
+    fn read(&self, row: &Row) -> Result<Command, RelayError> {
+        let (bytes, limit) = (row.payload.len(), self.largest_payload);
+        if bytes > limit {
+            return Err(RelayError::Oversized { bytes, limit });
+        }
+        Ok(Command::parse(&row.method, &row.payload)?)
     }
 
     async fn ask(&self, commands: &[Command]) -> Result<Vec<Verdict>, RelayError> {
@@ -73,7 +82,11 @@ impl Dispatch {
 }
 
 /// Applies the rule of the module. `fates` says which rows were readable, `answer` has one verdict for each of those.
-fn sort(rows: &[Row], fates: Vec<Result<(), RelayError>>, answer: Result<Vec<Verdict>, RelayError>) -> Outcome {
+fn sort<R: AsRef<Row>>(
+    rows: &[R],
+    fates: Vec<Result<(), RelayError>>,
+    answer: Result<Vec<Verdict>, RelayError>,
+) -> Outcome {
     let mut outcome = Outcome { delivered: Vec::with_capacity(rows.len()), ..Outcome::default() };
     let (mut verdicts, failure) = match answer {
         Ok(verdicts) => (verdicts.into_iter(), None),
@@ -81,7 +94,7 @@ fn sort(rows: &[Row], fates: Vec<Result<(), RelayError>>, answer: Result<Vec<Ver
     };
     outcome.unreachable = failure.is_some();
 
-    for (index, (row, fate)) in rows.iter().zip(fates).enumerate() {
+    for (index, (row, fate)) in rows.iter().map(AsRef::as_ref).zip(fates).enumerate() {
         // A verdict is taken for each readable row, also where it is not heeded.
         let fate = fate.and_then(|()| verdicts.next().map(heed).transpose());
         if outcome.held.last().is_some_and(|(partition, _)| *partition == row.partition) {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use pgwire_replication::PgWireError;
 use protocol::CommandError;
+use rdkafka::error::KafkaError;
 
-use crate::DestinationError;
+use crate::{DestinationError, source::wal::Malformed};
 
 /// Why a row did not leave, or why the relay stopped. [`crate::Relay::run`] only returns those that stop it.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +14,14 @@ pub enum RelayError {
     /// A row that no destination could understand.
     #[error(transparent)]
     Unreadable(#[from] CommandError),
+    /// Larger than anything that a row may be.
+    #[error("the payload has {bytes} bytes, the limit is {limit}")]
+    Oversized {
+        /// Its size.
+        bytes: usize,
+        /// [`crate::RelayConfig::largest_payload`].
+        limit: usize,
+    },
     /// The destination understood and will never accept.
     #[error("rejected: {reason} (code {code})")]
     Rejected {
@@ -75,8 +85,36 @@ pub enum RelayError {
         program: i16,
     },
     /// The tables are not there.
-    #[error("the database has no chat_outbox, dead_letters or partition_count(): run `roomcast migrate`")]
+    #[error(
+        "the database has not all of chat_outbox, chat_cdc, dead_letters, carriers and partition_count(): run `roomcast migrate`"
+    )]
     NotMigrated,
+    /// The stream of the write-ahead log failed, or the way to it.
+    #[error("the write-ahead log failed: {0}")]
+    Replication(#[from] PgWireError),
+    /// The stream of the write-ahead log ended, or the slot was taken from us.
+    #[error("the stream of the write-ahead log ended")]
+    StreamEnded,
+    /// The write-ahead log had something that this program cannot read.
+    #[error("the write-ahead log is not readable: {0}")]
+    Malformed(#[from] Malformed),
+    /// The name is taken by somebody else's slot.
+    #[error("the replication slot {slot} belongs to {database}: slots of one server need different names")]
+    ForeignSlot {
+        /// Its name.
+        slot: String,
+        /// Whose it is.
+        database: String,
+    },
+    /// The write-ahead log has no changes in it.
+    #[error("wal_level is {0}: set it to logical and restart PostgreSQL, or switch the source wal off")]
+    WalLevel(String),
+    /// Nothing is published.
+    #[error("the database has no publication {0}: run `roomcast migrate`")]
+    NoPublication(String),
+    /// Kafka's client failed; what it gets over by itself is not told here.
+    #[error("Kafka failed: {0}")]
+    Kafka(#[from] KafkaError),
     /// A task of the relay panicked: a defect, of the relay or of its destination.
     #[error("a task of the relay panicked: {0}")]
     Panicked(String),

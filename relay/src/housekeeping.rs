@@ -1,5 +1,6 @@
 //! What is done once a second beside the carrying, on a connection of its own so that no row waits for it: measures
-//! the lag of our partitions, and puts rows of no known partition aside.
+//! the lag of our partitions of the outbox, puts rows of no known partition aside, says what is carried here, and prunes
+//! what logs have carried.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,13 +8,13 @@ use protocol::{PARTITIONS, Partition};
 use sqlx::PgConnection;
 use tokio::{
     select,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{
-    RelayConfig, RelayError, metrics,
+    RelayConfig, RelayError, carriers, cleaner, metrics,
     source::{
         outbox::{self, Lag, Letters},
         session,
@@ -35,37 +36,104 @@ const LONGEST_REST: Duration = Duration::from_secs(10);
 /// Strays put aside in one statement.
 const STRAYS: u16 = 1000;
 
+/// How often we say what we carry. Others believe it for three times as long.
+const TELL: Duration = Duration::from_secs(5);
+
+/// Batches pruned in one look at most, so that a large table is pruned slowly rather than felt.
+const PRUNES: usize = 5;
+
+/// How long a stop may take to say that nothing is carried here any more. Who says nothing is forgotten, too.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 pub(crate) struct Housekeeping {
-    pub config: Arc<RelayConfig>,
-    pub state: Arc<State>,
+    config: Arc<RelayConfig>,
+    state: Arc<State>,
+    /// Our name in `carriers`.
+    instance: String,
+    told: Vec<String>,
+    next_tell: Instant,
 }
 
 impl Housekeeping {
+    pub(crate) fn new(config: Arc<RelayConfig>, state: Arc<State>) -> Self {
+        let instance = format!("{:016x}", rand::random::<u64>());
+        Self { config, state, instance, told: Vec::new(), next_tell: Instant::now() }
+    }
+
     /// Runs until `shutdown`. A failure only means that the next look opens another connection.
-    pub(crate) async fn run(self, shutdown: CancellationToken) {
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut connection = None;
         while !shutdown.is_cancelled() {
             let begun = Instant::now();
-            let looked = select! { () = shutdown.cancelled() => return, looked = self.look(&mut connection) => looked };
-            if let Err(error) = looked {
-                debug!(%error, "no housekeeping this time");
-                connection = None;
+            let looked = select! {
+                () = shutdown.cancelled() => None,
+                looked = self.look(&mut connection) => Some(looked),
+            };
+            match looked {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    debug!(%error, "no housekeeping this time");
+                    connection = None;
+                }
+                // In the middle of a statement: only dropping the connection is safe.
+                None => connection = None,
             }
             let rest = (begun.elapsed() * REST).clamp(INTERVAL, LONGEST_REST);
             select! { () = shutdown.cancelled() => {}, () = sleep(rest) => {} }
         }
+        let _ = timeout(FAREWELL, self.take_back(connection)).await;
     }
 
-    async fn look(&self, connection: &mut Option<PgConnection>) -> Result<(), RelayError> {
+    async fn look(&mut self, connection: &mut Option<PgConnection>) -> Result<(), RelayError> {
+        let connection = match connection {
+            Some(connection) => connection,
+            None => connection.insert(self.open().await?),
+        };
+        self.look_at_outbox(connection).await?;
+        self.tell(connection).await?;
+        self.prune(connection).await
+    }
+
+    async fn open(&self) -> Result<PgConnection, RelayError> {
+        session::open(&self.config.database_url, "roomcast relay housekeeping").await
+    }
+
+    /// Says what we carry: when something changed, and again now and then.
+    async fn tell(&mut self, connection: &mut PgConnection) -> Result<(), RelayError> {
+        let carried = carriers::carried(&self.config, &self.state.status(false));
+        if self.next_tell <= Instant::now() || carried != self.told {
+            carriers::tell(connection, &self.instance, &carried).await?;
+            self.next_tell = Instant::now() + TELL;
+            self.told = carried;
+        }
+        Ok(())
+    }
+
+    async fn take_back(&self, connection: Option<PgConnection>) -> Result<(), RelayError> {
+        let mut connection = match connection {
+            Some(connection) => connection,
+            None => self.open().await?,
+        };
+        carriers::take_back(&mut connection, &self.instance).await
+    }
+
+    async fn prune(&self, connection: &mut PgConnection) -> Result<(), RelayError> {
+        if let Some(config) = self.config.cleaner {
+            for _ in 0..PRUNES {
+                if !cleaner::prune(connection, config).await? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_at_outbox(&self, connection: &mut PgConnection) -> Result<(), RelayError> {
         let owned = self.state.owned();
         if owned.is_empty() {
             self.state.lags(Lag::default());
             return Ok(());
         }
-        let connection = match connection {
-            Some(connection) => connection,
-            None => connection.insert(session::open(&self.config.database_url, "roomcast relay housekeeping").await?),
-        };
         let numbers: Vec<i16> = owned.iter().map(|partition| partition.0).collect();
         self.state.lags(outbox::lag(connection, &numbers, COUNTED).await?);
         // One relay is enough for it, and somebody always has the first partition.
@@ -89,6 +157,6 @@ async fn bury_strays(connection: &mut PgConnection) -> Result<(), RelayError> {
         }
         let buried = outbox::bury(connection, &letters).await?;
         warn!(rows = buried, "{buried} rows of unknown partitions are dead letters now: {}", letters.reasons[0]);
-        ::metrics::counter!(metrics::DEAD_LETTERED).increment(buried);
+        ::metrics::counter!(metrics::DEAD_LETTERED, "source" => "outbox").increment(buried);
     }
 }

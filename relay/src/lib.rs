@@ -1,12 +1,21 @@
-//! The carrier: takes the rows that transactions leave in `chat_outbox` to a [`Destination`], and deletes what arrived.
+//! The carrier: takes the rows that transactions leave for it to a [`Destination`], and lets go of what arrived.
 //!
 //! At least once, in order per partition. A row leaves by acknowledgement or by `dead_letters`, with its reason; a
-//! destination that is down makes no dead letters. A crash between publish and delete repeats rows: the hub drops
+//! destination that is down makes no dead letters. A crash between publish and acknowledgement repeats rows: the hub drops
 //! repeats. What the commands do is the destination's matter; who writes the rows is the backend's.
 //!
-//! The way of a row: [`Wakeup`] (or the poll) → `source::outbox` claims → `dispatch` delivers and sorts the verdicts →
-//! `source::outbox` acknowledges. `worker` holds the loop, `source::partitions` says which partitions are ours.
+//! Three sources, each switched on by its part of [`RelayConfig`], with one `dispatch` for all, which delivers a batch and
+//! sorts the verdicts:
+//!
+//! - the table `chat_outbox`: [`Wakeup`] (or the poll) → `source::outbox` claims → dispatch → `source::outbox` deletes.
+//!   `worker` holds the loop, `source::partitions` says which partitions are ours.
+//! - the write-ahead log: `source::wal` reads its slot → `source::lane` (one a partition) → dispatch → the position is
+//!   confirmed to the server.
+//! - Kafka: `source::kafka` consumes → `source::debezium` reads the record → `source::lane` (one a Kafka partition) →
+//!   dispatch → the offset is committed.
 
+mod carriers;
+mod cleaner;
 mod config;
 pub mod dead_letter;
 mod destination;
@@ -14,6 +23,7 @@ mod dispatch;
 mod error;
 mod holds;
 mod housekeeping;
+mod letter_box;
 pub mod metrics;
 mod relay;
 mod retry;
@@ -22,9 +32,11 @@ mod status;
 mod wakeup;
 mod worker;
 
-pub use config::RelayConfig;
+pub use cleaner::CleanerConfig;
+pub use config::{KafkaConfig, RelayConfig, WalConfig};
 pub use destination::{Destination, DestinationError, Verdict};
 pub use error::RelayError;
 pub use relay::{Relay, RelayHandle};
-pub use status::{RelayStatus, WakeSource};
+pub use source::wal::Malformed;
+pub use status::{Phase, RelayStatus, SourceLag, SourceStatus, WakeSource};
 pub use wakeup::{CHANNEL, Notifier, NotifierTask, Wakeup};

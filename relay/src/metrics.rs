@@ -8,9 +8,9 @@ pub const OUTBOX_ROWS: &str = "roomcast_outbox_rows";
 pub const OUTBOX_OLDEST_AGE: &str = "roomcast_outbox_oldest_age_seconds";
 /// Partitions that this relay carries.
 pub const PARTITIONS_OWNED: &str = "roomcast_relay_partitions";
-/// Rows of a claimed batch; empty claims are not counted.
+/// Rows of a batch, by source; empty claims are not counted.
 pub const BATCH_ROWS: &str = "roomcast_relay_batch_rows";
-/// Rows that the destination accepted and that were deleted.
+/// Rows that the destination accepted. This and the next three are labelled by source.
 pub const DELIVERED: &str = "roomcast_relay_delivered_total";
 /// Rows that were claimed and left for another try.
 pub const RETRIED: &str = "roomcast_relay_retried_total";
@@ -22,8 +22,24 @@ pub const CLAIM_DURATION: &str = "roomcast_relay_claim_duration_seconds";
 pub const DELIVER_DURATION: &str = "roomcast_relay_deliver_duration_seconds";
 /// Time that the deletion of one batch took.
 pub const ACK_DURATION: &str = "roomcast_relay_ack_duration_seconds";
-/// Sessions that a worker lost and opened again.
+/// Sessions that were lost and opened again, by source.
 pub const RECONNECTS: &str = "roomcast_relay_reconnects_total";
+/// Write-ahead log that the server keeps because our slot may need it.
+pub const WAL_RETAINED_BYTES: &str = "roomcast_wal_retained_bytes";
+/// Write-ahead log from the position that we confirmed to its end.
+pub const WAL_LAG_BYTES: &str = "roomcast_wal_lag_bytes";
+/// Rows of `chat_cdc` read from the write-ahead log: `carried`, or `passed` because another source carries them.
+pub const WAL_ROWS: &str = "roomcast_wal_rows_total";
+/// Slots that were gone and had to be made anew. Any is a reason to look.
+pub const WAL_SLOTS_LOST: &str = "roomcast_wal_slots_lost_total";
+/// Records that wait in a Kafka partition of this relay; summed over the relays, all of them.
+pub const KAFKA_LAG: &str = "roomcast_kafka_lag_records";
+/// Records read from Kafka, by what they were.
+pub const KAFKA_RECORDS: &str = "roomcast_kafka_records_total";
+/// How often a Kafka partition was paused because its rows could not be delivered as fast as they came.
+pub const KAFKA_PAUSES: &str = "roomcast_kafka_pauses_total";
+/// Rows of `chat_cdc` that were pruned by age.
+pub const CDC_PRUNED: &str = "roomcast_cdc_pruned_rows_total";
 /// Wake-ups sent to other processes.
 pub const NOTIFICATIONS: &str = "roomcast_outbox_notifications_total";
 
@@ -32,13 +48,21 @@ pub fn describe() {
     describe_gauge!(OUTBOX_ROWS, Unit::Count, "Rows waiting in the relay's partitions, counted up to 10,000 each");
     describe_gauge!(OUTBOX_OLDEST_AGE, Unit::Seconds, "Age of the oldest row waiting in the relay's partitions");
     describe_gauge!(PARTITIONS_OWNED, Unit::Count, "Partitions that this relay carries");
-    describe_histogram!(BATCH_ROWS, Unit::Count, "Rows of a claimed batch");
-    describe_counter!(DELIVERED, Unit::Count, "Rows accepted by the destination and deleted");
+    describe_histogram!(BATCH_ROWS, Unit::Count, "Rows of a batch");
+    describe_counter!(DELIVERED, Unit::Count, "Rows accepted by the destination");
     describe_counter!(RETRIED, Unit::Count, "Rows claimed and left for another try");
     describe_counter!(DEAD_LETTERED, Unit::Count, "Rows moved to dead_letters");
     describe_histogram!(CLAIM_DURATION, Unit::Seconds, "Time of one claim");
     describe_histogram!(DELIVER_DURATION, Unit::Seconds, "Time the destination took for one batch");
     describe_histogram!(ACK_DURATION, Unit::Seconds, "Time the deletion of one batch took");
-    describe_counter!(RECONNECTS, Unit::Count, "Database sessions lost by a worker");
+    describe_counter!(RECONNECTS, Unit::Count, "Sessions that were lost and opened again");
+    describe_gauge!(WAL_RETAINED_BYTES, Unit::Bytes, "Write-ahead log kept for the relay's slot");
+    describe_gauge!(WAL_LAG_BYTES, Unit::Bytes, "Write-ahead log not confirmed by the relay yet");
+    describe_counter!(WAL_ROWS, Unit::Count, "Rows read from the write-ahead log");
+    describe_counter!(WAL_SLOTS_LOST, Unit::Count, "Replication slots that were gone and made anew");
+    describe_gauge!(KAFKA_LAG, Unit::Count, "Records waiting in a Kafka partition of this relay");
+    describe_counter!(KAFKA_RECORDS, Unit::Count, "Records read from Kafka");
+    describe_counter!(KAFKA_PAUSES, Unit::Count, "Kafka partitions paused because their queue was full");
+    describe_counter!(CDC_PRUNED, Unit::Count, "Rows of chat_cdc pruned by age");
     describe_counter!(NOTIFICATIONS, Unit::Count, "Wake-ups sent to other processes");
 }

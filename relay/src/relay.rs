@@ -1,4 +1,5 @@
-//! One relay: its workers, its listener and its housekeeping, started together and ended together.
+//! One relay: its sources, the outbox's workers and listener among them, and its housekeeping, started together and ended
+//! together. One dispatch serves all.
 
 use std::sync::Arc;
 
@@ -7,16 +8,25 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    Destination, RelayConfig, RelayError, RelayStatus, Wakeup, dispatch::Dispatch, housekeeping::Housekeeping,
-    status::State, wakeup::Listener, worker::Worker,
+    Destination, RelayConfig, RelayError, RelayStatus, Wakeup,
+    dispatch::Dispatch,
+    housekeeping::Housekeeping,
+    letter_box::LetterBox,
+    source::{kafka::KafkaSource, lane::Carrier, wal::WalSource},
+    status::{SourceState, State},
+    wakeup::Listener,
+    worker::Worker,
 };
 
-/// Carries rows from the outbox of one database to one destination. Any number of relays shares an outbox.
+/// Carries rows from the sources of one database to one destination. Any number of relays shares them.
 pub struct Relay {
     config: Arc<RelayConfig>,
     dispatch: Dispatch,
+    letters: Arc<LetterBox>,
     wakeup: Wakeup,
     handle: RelayHandle,
+    wal: Arc<SourceState>,
+    kafka: Arc<SourceState>,
 }
 
 /// Looks at a relay and holds it, from anywhere in the process.
@@ -32,13 +42,13 @@ impl RelayHandle {
         self.state.status(*self.paused.borrow())
     }
 
-    /// Claims nothing more until [`RelayHandle::resume`]. Batches in flight end; the partitions stay with this relay,
-    /// so their rows wait: that is what it is for.
+    /// Takes nothing more from any source until [`RelayHandle::resume`]. Batches in flight end; partitions and slot stay
+    /// with this relay, so their rows wait: that is what it is for.
     pub fn pause(&self) {
         self.paused.send_replace(true);
     }
 
-    /// Claims again, at once.
+    /// Takes again, at once.
     pub fn resume(&self) {
         self.paused.send_replace(false);
     }
@@ -47,9 +57,14 @@ impl RelayHandle {
 impl Relay {
     /// A relay that has not started. `wakeup` is rung by whoever commits rows in this process.
     pub fn new(config: RelayConfig, destination: Arc<dyn Destination>, wakeup: Wakeup) -> Self {
-        let dispatch = Dispatch::new(destination, config.deliver_timeout);
-        let handle = RelayHandle { state: Arc::new(State::new(config.workers)), paused: watch::Sender::new(false) };
-        Self { config: Arc::new(config), dispatch, wakeup, handle }
+        let dispatch = Dispatch::new(destination, &config);
+        let letters = Arc::new(LetterBox::new(&config.database_url));
+        let (wal, kafka) = (Arc::new(SourceState::new("wal")), Arc::new(SourceState::new("kafka")));
+        let logs = [(config.wal.is_some(), &wal), (config.kafka.is_some(), &kafka)];
+        let logs = logs.into_iter().filter(|(runs, _)| *runs).map(|(_, log)| Arc::clone(log)).collect();
+        let state = Arc::new(State::new(config.outbox_workers(), logs));
+        let handle = RelayHandle { state, paused: watch::Sender::new(false) };
+        Self { config: Arc::new(config), dispatch, letters, wakeup, handle, wal, kafka }
     }
 
     /// A handle that outlives [`Relay::run`].
@@ -66,7 +81,7 @@ impl Relay {
         self.config.check()?;
         let stop = shutdown.child_token();
         let mut tasks = self.start(&stop);
-        info!(workers = self.config.workers, "relay started");
+        info!(sources = ?self.handle.state.sources(), "relay started");
         let mut outcome = Ok(());
         while let Some(ended) = tasks.join_next().await {
             let ended = ended.unwrap_or_else(|error| Err(RelayError::Panicked(error.to_string())));
@@ -81,7 +96,31 @@ impl Relay {
 
     fn start(&self, stop: &CancellationToken) -> JoinSet<Result<(), RelayError>> {
         let mut tasks = JoinSet::new();
-        for index in 0..self.config.workers {
+        self.start_outbox(&mut tasks, stop);
+        let shutdown = || stop.clone();
+        if let Some(config) = self.config.wal.clone() {
+            tasks.spawn(WalSource { config, carrier: self.carrier(&self.wal), shutdown: shutdown() }.run());
+        }
+        if let Some(config) = self.config.kafka.clone() {
+            tasks.spawn(KafkaSource { config, carrier: self.carrier(&self.kafka), shutdown: shutdown() }.run());
+        }
+        let housekeeping = Housekeeping::new(Arc::clone(&self.config), Arc::clone(&self.handle.state));
+        tasks.spawn(with_ok(housekeeping.run(shutdown())));
+        tasks
+    }
+
+    fn carrier(&self, state: &Arc<SourceState>) -> Carrier {
+        Carrier {
+            config: Arc::clone(&self.config),
+            dispatch: self.dispatch.clone(),
+            letters: Arc::clone(&self.letters),
+            state: Arc::clone(state),
+            paused: self.handle.paused.subscribe(),
+        }
+    }
+
+    fn start_outbox(&self, tasks: &mut JoinSet<Result<(), RelayError>>, stop: &CancellationToken) {
+        for index in 0..self.config.outbox_workers() {
             let worker = Worker {
                 index,
                 config: Arc::clone(&self.config),
@@ -93,13 +132,10 @@ impl Relay {
             };
             tasks.spawn(worker.run());
         }
-        let housekeeping = Housekeeping { config: Arc::clone(&self.config), state: Arc::clone(&self.handle.state) };
-        tasks.spawn(with_ok(housekeeping.run(stop.clone())));
-        if self.config.listen {
+        if self.config.outbox && self.config.listen {
             let (config, state) = (Arc::clone(&self.config), Arc::clone(&self.handle.state));
             tasks.spawn(with_ok(Listener { config, wakeup: self.wakeup.clone(), state }.run(stop.clone())));
         }
-        tasks
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use pgwire_replication::PgWireError;
+use rdkafka::error::KafkaError;
+
 use crate::RelayError;
 
 /// What follows from an error.
@@ -18,23 +21,32 @@ pub(crate) enum Decision {
 /// The one place where errors become decisions.
 pub(crate) fn decide(error: &RelayError) -> Decision {
     match error {
-        RelayError::Unreadable(_) | RelayError::Rejected { .. } => Decision::DeadLetter,
+        RelayError::Unreadable(_) | RelayError::Oversized { .. } | RelayError::Rejected { .. } => Decision::DeadLetter,
 
         RelayError::Database(error) if needs_a_person(error) => Decision::Stop,
+
+        RelayError::Replication(PgWireError::Auth(_) | PgWireError::Tls(_))
+        | RelayError::Kafka(KafkaError::ClientConfig(..))
+        | RelayError::NotOurSession
+        | RelayError::Setting(_)
+        | RelayError::PartitionSetting { .. }
+        | RelayError::PartitionCount { .. }
+        | RelayError::NotMigrated
+        | RelayError::ForeignSlot { .. }
+        | RelayError::WalLevel(_)
+        | RelayError::NoPublication(_)
+        | RelayError::Panicked(_) => Decision::Stop,
 
         RelayError::Refused { .. }
         | RelayError::Unreachable(_)
         | RelayError::Overdue(_)
         | RelayError::Miscounted { .. }
         | RelayError::Database(_)
-        | RelayError::DatabaseSilent(_) => Decision::Retry,
-
-        RelayError::NotOurSession
-        | RelayError::Setting(_)
-        | RelayError::PartitionSetting { .. }
-        | RelayError::PartitionCount { .. }
-        | RelayError::NotMigrated
-        | RelayError::Panicked(_) => Decision::Stop,
+        | RelayError::DatabaseSilent(_)
+        | RelayError::Replication(_)
+        | RelayError::StreamEnded
+        | RelayError::Malformed(_)
+        | RelayError::Kafka(_) => Decision::Retry,
     }
 }
 

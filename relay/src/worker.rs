@@ -65,7 +65,7 @@ impl Worker {
             if decide(&error) == Decision::Stop {
                 return Err(error);
             }
-            ::metrics::counter!(metrics::RECONNECTS).increment(1);
+            ::metrics::counter!(metrics::RECONNECTS, "source" => "outbox").increment(1);
             failures += 1;
             let pause = backoff.pause(failures);
             warn!(%error, failures, "lost the database session; the next one in {pause:?}");
@@ -152,17 +152,18 @@ impl Worker {
 
     /// Delivers, then lets go of what is settled, then remembers what has to wait.
     async fn settle(&self, session: &mut Session, rows: &[Row]) -> Result<(), RelayError> {
-        ::metrics::histogram!(metrics::BATCH_ROWS).record(u32::try_from(rows.len()).unwrap_or(u32::MAX));
+        ::metrics::histogram!(metrics::BATCH_ROWS, "source" => "outbox")
+            .record(u32::try_from(rows.len()).unwrap_or(u32::MAX));
         let begun = Instant::now();
         let outcome = self.dispatch.deliver(rows).await;
-        ::metrics::histogram!(metrics::DELIVER_DURATION).record(begun.elapsed());
+        ::metrics::histogram!(metrics::DELIVER_DURATION, "source" => "outbox").record(begun.elapsed());
 
         self.delete(session, rows, &outcome).await?;
         self.bury(session, rows, &outcome).await?;
         session.hold(rows, &outcome);
 
         if let Some((partition, reason)) = outcome.held.first() {
-            ::metrics::counter!(metrics::RETRIED).increment(count(outcome.retried));
+            ::metrics::counter!(metrics::RETRIED, "source" => "outbox").increment(count(outcome.retried));
             warn!(%partition, rows = outcome.retried, failures = session.holds.failures(*partition), "rows wait: {reason}");
             self.state.suffers(self.index, reason.clone());
         } else {
@@ -181,7 +182,7 @@ impl Worker {
             outcome.delivered.iter().map(|index| (rows[*index].partition.0, rows[*index].id)).unzip();
         outbox::delete(&mut session.connection, &partitions, &ids).await?;
         ::metrics::histogram!(metrics::ACK_DURATION).record(begun.elapsed());
-        ::metrics::counter!(metrics::DELIVERED).increment(count(ids.len()));
+        ::metrics::counter!(metrics::DELIVERED, "source" => "outbox").increment(count(ids.len()));
         Ok(())
     }
 
@@ -197,7 +198,7 @@ impl Worker {
             letters.push(*partition, *id, reason, attempts);
         }
         let buried = outbox::bury(&mut session.connection, &letters).await?;
-        ::metrics::counter!(metrics::DEAD_LETTERED).increment(buried);
+        ::metrics::counter!(metrics::DEAD_LETTERED, "source" => "outbox").increment(buried);
         Ok(())
     }
 

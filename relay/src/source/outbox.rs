@@ -11,7 +11,7 @@ use protocol::{PARTITIONS, Partition};
 use sqlx::PgConnection;
 
 use super::{Row, session::within};
-use crate::RelayError;
+use crate::{RelayError, letter_box::readable};
 
 /// A batch of rows, grouped by partition and ordered by id in each.
 #[derive(Debug)]
@@ -38,14 +38,10 @@ pub(crate) struct Letters {
 }
 
 impl Letters {
-    /// The longest reason kept: it is for a person, and comes from a destination.
-    const REASON_CHARS: usize = 2000;
-
     pub(crate) fn push(&mut self, partition: Partition, id: i64, reason: &str, attempts: u32) {
         self.partitions.push(partition.0);
         self.ids.push(id);
-        // PostgreSQL has no NUL in its texts: with one the row could neither leave nor be put aside.
-        self.reasons.push(reason.replace('\0', "\u{fffd}").chars().take(Self::REASON_CHARS).collect());
+        self.reasons.push(readable(reason));
         self.attempts.push(i32::try_from(attempts).unwrap_or(i32::MAX));
     }
 }

@@ -3,8 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
 
+mod cleaning;
 mod dead_letters;
 mod failures;
+mod kafka;
+mod logs;
 mod order;
 mod ownership;
 mod recorder;
@@ -12,3 +15,4 @@ mod running;
 mod setup;
 mod stopping;
 mod wakeups;
+mod wal;

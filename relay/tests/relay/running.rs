@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// The backend's own: the relay reads what that writes.
-static MIGRATOR: Migrator = sqlx::migrate!("../backend/migrations");
+pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("../backend/migrations");
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -145,12 +145,21 @@ pub(crate) async fn letters(db: &PgPool) -> i64 {
 
 /// Until the outbox is empty.
 pub(crate) async fn drained(db: &PgPool) {
-    let wait = async {
-        while waiting(db).await > 0 {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, wait).await.expect("the outbox to be drained");
+    until(async || waiting(db).await == 0).await;
+}
+
+/// Until this is so. What it says is where it waited in vain.
+#[track_caller]
+pub(crate) fn until(wanted: impl AsyncFn() -> bool) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let wait = async {
+            while !wanted().await {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain at {caller}"));
+    }
 }
 
 /// Ends the sessions of this database with this name, and says how many there were.

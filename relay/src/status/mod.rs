@@ -1,14 +1,20 @@
-//! What the relay is doing, for `/readyz` and for people.
+//! What the relay is doing, for `/readyz` and for people: here the whole and its outbox, in `source` what is read from
+//! logs.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+mod source;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::Partition;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+pub(crate) use source::SourceState;
+pub use source::{Phase, SourceLag, SourceStatus};
+
 use crate::{RelayError, metrics, source::outbox::Lag};
 
-/// A look at a running relay.
+/// A look at a running relay. What stands beside `sources` is about the outbox.
 #[derive(Clone, Debug, Serialize)]
 pub struct RelayStatus {
     /// Workers that have a session at the moment.
@@ -30,12 +36,20 @@ pub struct RelayStatus {
     pub paused: bool,
     /// What a worker is suffering from; gone once it makes progress again.
     pub last_error: Option<String>,
+    /// Each source that runs here.
+    pub sources: Vec<SourceStatus>,
 }
 
 impl RelayStatus {
-    /// True if all workers have their session. Whether rows also arrive, `last_error` and the lag tell.
+    /// True if all sources are connected: each worker to the outbox, and each log. Whether rows also arrive, `last_error`
+    /// and the lags tell.
     pub fn is_ready(&self) -> bool {
-        self.connected_workers == self.workers
+        self.sources.iter().all(|source| source.ready)
+    }
+
+    /// One source by its name.
+    pub fn source(&self, name: &str) -> Option<&SourceStatus> {
+        self.sources.iter().find(|source| source.name == name)
     }
 }
 
@@ -50,7 +64,10 @@ pub enum WakeSource {
 }
 
 /// What the tasks of one relay tell about themselves.
-pub(crate) struct State(Mutex<Inner>);
+pub(crate) struct State {
+    outbox: Mutex<Inner>,
+    logs: Vec<Arc<SourceState>>,
+}
 
 struct Inner {
     workers: Vec<WorkerState>,
@@ -67,9 +84,11 @@ struct WorkerState {
 }
 
 impl State {
-    pub(crate) fn new(workers: usize) -> Self {
+    /// `workers` carry the outbox; with none there is no such source here.
+    pub(crate) fn new(workers: usize, logs: Vec<Arc<SourceState>>) -> Self {
         let workers = vec![WorkerState::default(); workers];
-        Self(Mutex::new(Inner { workers, lag: Lag::default(), wakes_by: WakeSource::Polling }))
+        let outbox = Mutex::new(Inner { workers, lag: Lag::default(), wakes_by: WakeSource::Polling });
+        Self { outbox, logs }
     }
 
     /// The worker has a session; it may stand by without a partition.
@@ -122,27 +141,60 @@ impl State {
         self.lock().owned()
     }
 
+    /// The names of the sources that run here.
+    pub(crate) fn sources(&self) -> Vec<&'static str> {
+        self.status(false).sources.into_iter().map(|source| source.name).collect()
+    }
+
     pub(crate) fn status(&self, paused: bool) -> RelayStatus {
         let inner = self.lock();
+        let sources = inner.source().into_iter().chain(self.logs.iter().map(|log| log.status())).collect();
         RelayStatus {
+            sources,
             connected_workers: inner.workers.iter().filter(|worker| worker.connected).count(),
             workers: inner.workers.len(),
             partitions: inner.owned(),
-            last_progress: inner.workers.iter().filter_map(|worker| worker.last_progress).max(),
+            last_progress: inner.last_progress(),
             lag_rows: inner.lag.rows,
             lag_seconds: inner.lag.age_seconds,
             wakes_by: inner.wakes_by,
             paused,
-            last_error: inner.workers.iter().find_map(|worker| worker.last_error.clone()),
+            last_error: inner.last_error(),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
+    /// The outbox as one source among others.
+    fn source(&self) -> Option<SourceStatus> {
+        let ready = self.workers.iter().all(|worker| worker.connected);
+        let phase = match (ready, self.workers.iter().any(|worker| !worker.owned.is_empty())) {
+            (false, _) => Phase::Connecting,
+            (true, true) => Phase::Carrying,
+            (true, false) => Phase::StandingBy,
+        };
+        (!self.workers.is_empty()).then(|| SourceStatus {
+            name: "outbox",
+            ready,
+            phase,
+            last_progress: self.last_progress(),
+            lag: SourceLag { rows: Some(self.lag.rows), seconds: Some(self.lag.age_seconds), ..SourceLag::default() },
+            last_error: self.last_error(),
+        })
+    }
+
+    fn last_progress(&self) -> Option<OffsetDateTime> {
+        self.workers.iter().filter_map(|worker| worker.last_progress).max()
+    }
+
+    fn last_error(&self) -> Option<String> {
+        self.workers.iter().find_map(|worker| worker.last_error.clone())
+    }
+
     fn owned(&self) -> Vec<Partition> {
         let mut owned: Vec<_> = self.workers.iter().flat_map(|worker| worker.owned.iter().copied()).collect();
         owned.sort_unstable();

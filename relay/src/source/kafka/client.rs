@@ -1,0 +1,173 @@
+//! The consumer of librdkafka: its settings, and what it tells about itself between records.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext, Statistics, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, ConsumerContext, Rebalance, StreamConsumer},
+    error::{KafkaError, KafkaResult},
+    statistics::{ConsumerGroup, Partition},
+};
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    KafkaConfig, metrics,
+    status::{Phase, SourceLag, SourceState},
+};
+
+pub(super) type Consumer = StreamConsumer<Context>;
+
+/// A partition of a topic.
+pub(super) type Place = (String, i32);
+
+/// The name under which troubles with the brokers are kept.
+const BROKERS: &str = "brokers";
+
+/// Listens to the consumer.
+pub(super) struct Context {
+    state: Arc<SourceState>,
+    revoked: mpsc::UnboundedSender<Vec<Place>>,
+}
+
+/// A consumer that has not subscribed yet, and the partitions that it will have to give up.
+pub(super) fn consumer(
+    config: &KafkaConfig,
+    state: Arc<SourceState>,
+) -> KafkaResult<(Consumer, mpsc::UnboundedReceiver<Vec<Place>>)> {
+    let (revoked, given_up) = mpsc::unbounded_channel();
+    let consumer = settings(config).create_with_context(Context { state, revoked })?;
+    Ok((consumer, given_up))
+}
+
+fn settings(config: &KafkaConfig) -> ClientConfig {
+    let millis = |duration: std::time::Duration| duration.as_millis().to_string();
+    let mut settings = ClientConfig::new();
+    settings
+        .set("bootstrap.servers", &config.brokers)
+        .set("group.id", &config.group)
+        .set("client.id", "roomcast-relay")
+        // Who comes or goes moves only the partitions that have to move; the others are carried on meanwhile.
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", millis(config.session_timeout))
+        .set("heartbeat.interval.ms", millis(config.session_timeout / 5))
+        // What nobody has confirmed yet was never carried.
+        .set("auto.offset.reset", "earliest")
+        // Only what was settled is stored; librdkafka commits what is stored, also before a partition goes elsewhere.
+        .set("enable.auto.offset.store", "false")
+        .set("enable.auto.commit", "true")
+        .set("auto.commit.interval.ms", millis(config.commit_interval))
+        // The topics come into being with their first row: look for them often, and never make them with wrong settings.
+        .set("allow.auto.create.topics", "false")
+        .set("topic.metadata.refresh.interval.ms", "2000")
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("socket.nagle.disable", "true")
+        .set("fetch.error.backoff.ms", "100")
+        // What is fetched ahead is thrown away when its partition is paused, so it is little; and therefore looked at often,
+        // as the default of a second would let through a thousand records a second.
+        .set("queued.min.messages", "1000")
+        .set("queued.max.messages.kbytes", "16384")
+        .set("fetch.queue.backoff.ms", "5")
+        // A partition that is resumed is asked for when the request under way returns: without news after this time.
+        .set("fetch.wait.max.ms", "100")
+        .set("statistics.interval.ms", "1000")
+        .set_log_level(RDKafkaLogLevel::Info);
+    if let Some(instance) = &config.instance {
+        settings.set("group.instance.id", instance);
+    }
+    for (name, value) in &config.settings {
+        settings.set(name, value);
+    }
+    settings
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                warn!(facility, "librdkafka: {message}");
+            }
+            RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => info!(facility, "librdkafka: {message}"),
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => debug!(facility, "librdkafka: {message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!(%error, "Kafka: {reason}");
+        self.state.suffers(BROKERS, format!("{error}: {reason}"));
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let connected = statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP");
+        if connected {
+            self.state.recovered(BROKERS);
+        }
+        self.state.is_at(match &statistics.cgrp {
+            Some(ConsumerGroup { join_state, assignment_size, .. }) if connected && join_state == "steady" => {
+                if *assignment_size > 0 {
+                    Phase::Carrying
+                } else {
+                    Phase::StandingBy
+                }
+            }
+            _ => Phase::Connecting,
+        });
+        self.state.lags(lag_of(&statistics));
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) if list.count() > 0 => {
+                info!(partitions = ?places(list), "carrying more partitions");
+            }
+            Rebalance::Revoke(list) if list.count() > 0 => {
+                let places = places(list);
+                info!(partitions = ?places, "giving partitions up");
+                for (topic, partition) in &places {
+                    let (topic, partition) = (topic.clone(), partition.to_string());
+                    ::metrics::gauge!(metrics::KAFKA_LAG, "topic" => topic, "partition" => partition).set(0.0);
+                }
+                // Nobody hears it any more at the end, when all lanes have ended.
+                let _ = self.revoked.send(places);
+            }
+            Rebalance::Assign(_) | Rebalance::Revoke(_) => {}
+            Rebalance::Error(error) => error!(%error, "the partitions could not be shared"),
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            debug!(%error, "a commit failed; the next one says it all again");
+        }
+    }
+}
+
+pub(super) fn places(list: &TopicPartitionList) -> Vec<Place> {
+    list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
+}
+
+/// What waits in the partitions that are ours: from what we have settled to the high watermark.
+fn lag_of(statistics: &Statistics) -> SourceLag {
+    let mut partitions = BTreeMap::new();
+    for (topic, partition) in statistics.topics.values().flat_map(|topic| ours(&topic.partitions, &topic.topic)) {
+        let settled = [partition.stored_offset, partition.committed_offset, partition.lo_offset];
+        let Some(settled) = settled.into_iter().find(|offset| *offset >= 0) else { continue };
+        let lag = (partition.hi_offset - settled).max(0);
+        let (topic, number) = (topic.to_owned(), partition.partition.to_string());
+        partitions.insert(format!("{topic}/{number}"), lag);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; a count of records stays below 2^52")]
+        ::metrics::gauge!(metrics::KAFKA_LAG, "topic" => topic, "partition" => number).set(lag as f64);
+    }
+    SourceLag { rows: Some(partitions.values().sum()), partitions, ..SourceLag::default() }
+}
+
+fn ours<'a>(partitions: &'a HashMap<i32, Partition>, topic: &'a str) -> impl Iterator<Item = (&'a str, &'a Partition)> {
+    let ours = |partition: &&Partition| partition.partition >= 0 && partition.fetch_state == "active";
+    partitions.values().filter(ours).map(move |partition| (topic, partition))
+}

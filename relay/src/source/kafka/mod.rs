@@ -1,0 +1,243 @@
+//! Kafka: reads what Debezium wrote there, as a member of a consumer group.
+//!
+//! - Relays of one group share the partitions of the topics; who comes or goes moves only what has to move. With a name of
+//!   its own (`instance`) a relay that is back within the session's time finds its partitions waiting.
+//! - Each Kafka partition has a lane: in order within, parallel to the others. All rows of a room have the same key, hence
+//!   the same Kafka partition.
+//! - An offset is stored only when everything before it was taken by the destination or put aside. A crash repeats the rest.
+//! - A record that can never be a row goes to `dead_letters` with its topic, partition and offset; the partition goes on.
+//!   Kafka being away makes none: the consumer looks for it for ever.
+
+mod client;
+mod lanes;
+
+use std::{sync::Arc, thread};
+
+use protocol::{Mode, Partition};
+use rdkafka::{
+    Message,
+    consumer::Consumer as _,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::BorrowedMessage,
+};
+use time::OffsetDateTime;
+use tokio::{
+    select,
+    sync::{mpsc, oneshot},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, info, info_span, warn};
+
+use self::{
+    client::{Consumer, Place},
+    lanes::Lanes,
+};
+use super::{
+    Row,
+    debezium::{self, Announcement, Reading},
+    lane::{Carrier, Content, Entry, LogRow},
+};
+use crate::{
+    KafkaConfig, RelayError,
+    letter_box::Letter,
+    metrics,
+    retry::{Decision, decide},
+    status::Phase,
+};
+
+/// The name of the task that reads, beside those of the lanes.
+const READER: &str = "reader";
+
+pub(crate) struct KafkaSource {
+    pub config: KafkaConfig,
+    pub carrier: Carrier,
+    pub shutdown: CancellationToken,
+}
+
+impl KafkaSource {
+    /// Runs until the shutdown, or until an error that only a person can help with.
+    pub(crate) async fn run(self) -> Result<(), RelayError> {
+        let span = info_span!("relay.kafka", kafka.group = self.config.group);
+        self.sessions().instrument(span).await
+    }
+
+    async fn sessions(self) -> Result<(), RelayError> {
+        let backoff = self.carrier.backoff();
+        let mut failures = 0;
+        while !self.shutdown.is_cancelled() {
+            let ended = self.session(&mut failures).await;
+            self.carrier.state.is_at(Phase::Connecting);
+            let Err(error) = ended else { break };
+            self.carrier.state.suffers(READER, error.to_string());
+            if decide(&error) == Decision::Stop {
+                return Err(error);
+            }
+            ::metrics::counter!(metrics::RECONNECTS, "source" => "kafka").increment(1);
+            failures += 1;
+            let pause = backoff.pause(failures);
+            warn!(%error, failures, "the consumer cannot go on; another one in {pause:?}");
+            select! { () = self.shutdown.cancelled() => {}, () = sleep(pause) => {} }
+        }
+        Ok(())
+    }
+
+    /// The life of one consumer: until the shutdown, or an error that it cannot get over.
+    async fn session(&self, failures: &mut u32) -> Result<(), RelayError> {
+        let (consumer, mut given_up) = client::consumer(&self.config, Arc::clone(&self.carrier.state))?;
+        let consumer = Leaving(Some(Arc::new(consumer)));
+        let Some(reader) = &consumer.0 else { return Ok(()) };
+        let topics: Vec<&str> = self.config.topics.iter().map(String::as_str).collect();
+        reader.subscribe(&topics)?;
+        info!(?topics, "joining the consumer group");
+        let stop = self.shutdown.child_token();
+        let mut lanes = Lanes::new(reader, self.carrier.clone(), self.config.queue_rows, stop.clone());
+        let ended = select! {
+            () = self.shutdown.cancelled() => Ok(()),
+            ended = self.read(reader, &mut lanes, &mut given_up, failures) => ended,
+        };
+        stop.cancel();
+        lanes.ended().await;
+        let _ = timeout(self.carrier.config.stop_timeout, consumer.leave()).await;
+        ended
+    }
+
+    async fn read(
+        &self,
+        consumer: &Consumer,
+        lanes: &mut Lanes,
+        given_up: &mut mpsc::UnboundedReceiver<Vec<Place>>,
+        failures: &mut u32,
+    ) -> Result<(), RelayError> {
+        loop {
+            let received = select! {
+                biased;
+                Some(places) = given_up.recv() => {
+                    lanes.give_up(&places);
+                    continue;
+                }
+                settled = lanes.settled() => {
+                    settled.map_err(|error| RelayError::Panicked(error.to_string()))?;
+                    lanes.resume();
+                    continue;
+                }
+                received = consumer.recv() => received,
+            };
+            // What was given up while we waited may have come back since: its lane must not go on where it stood.
+            while let Ok(places) = given_up.try_recv() {
+                lanes.give_up(&places);
+            }
+            match received {
+                Ok(record) => {
+                    *failures = 0;
+                    self.carrier.state.recovered(READER);
+                    let place = (record.topic().to_owned(), record.partition());
+                    lanes.take(place, entry_of(&record)).await;
+                }
+                Err(error @ KafkaError::MessageConsumptionFatal(_)) => return Err(error.into()),
+                Err(error) => self.endure(&error),
+            }
+        }
+    }
+
+    /// Nothing that the consumer does not get over by itself: a topic that is not there yet, brokers that are away.
+    fn endure(&self, error: &KafkaError) {
+        if let KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition) = error {
+            info!("a topic does not exist yet: it comes with its first row");
+            return;
+        }
+        warn!(%error, "Kafka has trouble");
+        self.carrier.state.suffers(READER, error.to_string());
+    }
+}
+
+/// The consumer, which takes its time to leave its group, so it does that in a thread of its own: at a stop this is waited
+/// for, and when everything is dropped it is not.
+struct Leaving(Option<Arc<Consumer>>);
+
+impl Leaving {
+    async fn leave(mut self) {
+        let (left, leaving) = oneshot::channel();
+        if let Some(consumer) = self.0.take() {
+            thread::spawn(move || {
+                consumer.unsubscribe();
+                drop(consumer);
+                left.send(())
+            });
+        }
+        let _ = leaving.await;
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Some(consumer) = self.0.take() {
+            thread::spawn(move || drop(consumer));
+        }
+    }
+}
+
+/// What a record is to its lane.
+fn entry_of(record: &BorrowedMessage<'_>) -> Entry<i64> {
+    let mark = record.offset();
+    let content = match debezium::read(record.payload()) {
+        Ok(Reading::Row(row)) if is_ours(row.mode) => {
+            read_as("row");
+            row_of(record, row)
+        }
+        Ok(Reading::Row(_)) => {
+            read_as("other mode");
+            Content::Nothing
+        }
+        Ok(Reading::Ignored(kind)) => {
+            read_as(kind);
+            Content::Nothing
+        }
+        Err(error) => {
+            read_as("unreadable");
+            poison_of(record, error.to_string())
+        }
+    };
+    Entry { content, mark }
+}
+
+fn read_as(kind: &'static str) {
+    ::metrics::counter!(metrics::KAFKA_RECORDS, "kind" => kind).increment(1);
+}
+
+/// Other modes have other carriers. A row without a mode is from a writer that knows of none.
+fn is_ours(mode: Option<Mode>) -> bool {
+    matches!(mode, None | Some(Mode::Cdc | Mode::ApiCdc | Mode::Message))
+}
+
+fn row_of(record: &BorrowedMessage<'_>, row: Announcement) -> Content {
+    let Announcement { method, payload, partition, created_at, .. } = row;
+    Content::Row(LogRow {
+        row: Row { id: record.offset(), partition, method, payload },
+        origin: origin_of(record).into(),
+        created_at: created_at.unwrap_or_else(|| appended_at(record)),
+    })
+}
+
+fn poison_of(record: &BorrowedMessage<'_>, reason: String) -> Content {
+    Content::Poison(Letter {
+        source: origin_of(record),
+        source_id: record.offset(),
+        method: String::new(),
+        payload: String::from_utf8_lossy(record.payload().unwrap_or_default()).into_owned(),
+        partition: Partition(0),
+        reason,
+        attempts: 0,
+        created_at: appended_at(record),
+    })
+}
+
+/// Together with the offset the record's place, and nobody else's.
+fn origin_of(record: &BorrowedMessage<'_>) -> String {
+    format!("kafka:{}/{}", record.topic(), record.partition())
+}
+
+fn appended_at(record: &BorrowedMessage<'_>) -> OffsetDateTime {
+    let millis = record.timestamp().to_millis().unwrap_or(0);
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}

@@ -1,0 +1,276 @@
+//! The stream of changes from the slot: hands rows to their lanes, and confirms to the server what the ledger says.
+
+use std::sync::Arc;
+
+use percent_encoding::percent_decode_str;
+use pgwire_replication::{FeedbackObserver, Lsn, ReplicationClient, ReplicationConfig, ReplicationEvent};
+use protocol::{Mode, Partition};
+use sqlx::{ConnectOptions, postgres::PgSslMode};
+use time::OffsetDateTime;
+use tokio::{
+    select,
+    sync::{Notify, watch},
+};
+
+use super::{
+    Lanes, ORIGIN,
+    ledger::{Standing, Ticket},
+    pgoutput::{Insert, Relations},
+};
+use crate::{
+    RelayError, WalConfig,
+    letter_box::Letter,
+    metrics,
+    source::{
+        Row,
+        debezium::{self, Announcement, MESSAGE_PREFIX, Reading, Unreadable},
+        lane::{Content, Entry, LogRow},
+        session,
+    },
+};
+
+/// The table whose rows are ours; a publication may have others.
+const TABLE: &str = "chat_cdc";
+
+/// Where dead letters of logical messages come from: they have no row, so their id is their place in the log.
+const MESSAGE_ORIGIN: &str = "wal:message";
+
+/// Between 1970, from which we count, and 2000, from which PostgreSQL does.
+const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+pub(super) struct Stream {
+    client: ReplicationClient,
+    standing: watch::Receiver<Standing>,
+    /// Rings when the server was told a new position.
+    told: Arc<Notify>,
+    relations: Relations,
+    transaction: Option<Transaction>,
+    messages: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Transaction {
+    ticket: Ticket,
+    committed_at: OffsetDateTime,
+}
+
+/// How to reach the slot, without what a stream adds.
+#[derive(Clone)]
+pub(super) struct Address {
+    replication: ReplicationConfig,
+    messages: bool,
+}
+
+/// Reads the database's address. The password may also come from where PostgreSQL's own tools take it.
+pub(super) fn address(database_url: &str, config: &WalConfig) -> Result<Address, RelayError> {
+    let options = session::options(database_url, "")?;
+    if !matches!(options.get_ssl_mode(), PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer) {
+        return Err(RelayError::Setting("the wal source has no TLS: give it an address with sslmode=disable"));
+    }
+    let url = options.to_url_lossy();
+    let password = percent_decode_str(url.password().unwrap_or_default()).decode_utf8_lossy().into_owned();
+    let host = options.get_socket().map_or(options.get_host().to_owned(), |path| path.display().to_string());
+    let user = options.get_username();
+    let database = options.get_database().unwrap_or(user);
+    let replication = ReplicationConfig::new(host, user, password, database, &config.slot, config.publication.as_str())
+        .with_port(options.get_port())
+        .with_status_interval(config.status_interval)
+        .with_application_name("roomcast relay wal");
+    Ok(Address { replication, messages: config.messages })
+}
+
+impl Stream {
+    /// Takes the slot. It is ours when this returns.
+    pub(super) async fn start(address: Address, lanes: &Lanes) -> Result<Self, RelayError> {
+        let told = Arc::new(Notify::new());
+        let observer = FeedbackObserver::new({
+            let told = Arc::clone(&told);
+            move |_| told.notify_one()
+        });
+        let config = address.replication.with_feedback_observer(observer);
+        let mut client = ReplicationClient::connect(config).await?;
+        client.wait_started().await?;
+        let standing = lanes.ledger.watch();
+        Ok(Self {
+            client,
+            standing,
+            told,
+            relations: Relations::default(),
+            transaction: None,
+            messages: address.messages,
+        })
+    }
+
+    /// Reads until the stream breaks.
+    pub(super) async fn run(&mut self, lanes: &Lanes) -> Result<(), RelayError> {
+        loop {
+            // Both are cancel-safe.
+            select! {
+                biased;
+                _ = self.standing.changed() => self.confirm(),
+                event = self.client.recv() => {
+                    let event = event?.ok_or(RelayError::StreamEnded)?;
+                    self.take(event, lanes).await?;
+                }
+            }
+        }
+    }
+
+    /// Tells the server the last position, so that a relay which stops in order repeats nothing, and lets the slot go.
+    pub(super) async fn farewell(&mut self) {
+        self.confirm();
+        let settled = self.standing.borrow().settled;
+        let metrics = self.client.metrics();
+        while self.client.is_running() && metrics.last_applied_lsn() < settled {
+            self.told.notified().await;
+        }
+        let _ = self.client.shutdown().await;
+    }
+
+    fn confirm(&mut self) {
+        let settled = self.standing.borrow_and_update().settled;
+        self.client.update_applied_lsn(settled);
+    }
+
+    async fn take(&mut self, event: ReplicationEvent, lanes: &Lanes) -> Result<(), RelayError> {
+        match event {
+            ReplicationEvent::Begin { commit_time_micros, .. } => {
+                let committed_at = at(commit_time_micros);
+                self.transaction = Some(Transaction { ticket: lanes.ledger.open(), committed_at });
+            }
+            ReplicationEvent::XLogData { data, .. } => {
+                let (Some(transaction), Some(insert)) = (self.transaction, self.relations.read(&data)?) else {
+                    return Ok(());
+                };
+                if let Some(content) = content_of(&insert, transaction.committed_at) {
+                    self.hand_over(content, transaction.ticket, lanes).await?;
+                }
+            }
+            ReplicationEvent::Message { lsn, prefix, content, .. } if self.messages => {
+                self.take_message(lsn, &prefix, &content, lanes).await?;
+            }
+            ReplicationEvent::Commit { end_lsn, .. } => {
+                if let Some(transaction) = self.transaction.take() {
+                    lanes.ledger.close(transaction.ticket, end_lsn);
+                }
+            }
+            // In the middle of a transaction the position of a keepalive says nothing.
+            ReplicationEvent::KeepAlive { wal_end, .. } if self.transaction.is_none() => lanes.ledger.pass(wal_end),
+            ReplicationEvent::KeepAlive { .. }
+            | ReplicationEvent::Message { .. }
+            | ReplicationEvent::StoppedAt { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// A message outside of any transaction stands for one of its own.
+    async fn take_message(&mut self, lsn: Lsn, prefix: &str, content: &[u8], lanes: &Lanes) -> Result<(), RelayError> {
+        if !prefix.starts_with(MESSAGE_PREFIX) {
+            return Ok(());
+        }
+        let committed_at =
+            self.transaction.map_or_else(OffsetDateTime::now_utc, |transaction| transaction.committed_at);
+        let content = content_of_message(lsn, content, committed_at);
+        let alone = self.transaction.is_none();
+        let ticket = self.transaction.map_or_else(|| lanes.ledger.open(), |transaction| transaction.ticket);
+        self.hand_over(content, ticket, lanes).await?;
+        if alone {
+            lanes.ledger.close(ticket, Lsn(lsn.0 + 1));
+        }
+        Ok(())
+    }
+
+    /// A full lane means that its destination is behind: the log waits. What other lanes settle is confirmed meanwhile.
+    async fn hand_over(&mut self, content: Content, ticket: Ticket, lanes: &Lanes) -> Result<(), RelayError> {
+        let partition = match &content {
+            Content::Row(row) => row.row.partition,
+            Content::Poison(letter) => letter.partition,
+            Content::Nothing => return Ok(()),
+        };
+        lanes.ledger.row(ticket);
+        let queue = lanes.queue(partition);
+        loop {
+            select! {
+                permit = queue.reserve() => {
+                    permit.map_err(|_| RelayError::StreamEnded)?.send(Entry { content, mark: ticket });
+                    return Ok(());
+                }
+                _ = self.standing.changed() => self.confirm(),
+            }
+        }
+    }
+}
+
+/// What an inserted row asks for; nothing if another source carries it.
+fn content_of(insert: &Insert<'_>, committed_at: OffsetDateTime) -> Option<Content> {
+    if insert.relation != TABLE {
+        return None;
+    }
+    match insert.get("mode").map(str::parse::<Mode>).transpose() {
+        Ok(None | Some(Mode::Wal)) => {
+            ::metrics::counter!(metrics::WAL_ROWS, "fate" => "carried").increment(1);
+            Some(row_of(insert, committed_at))
+        }
+        Ok(Some(_)) => {
+            ::metrics::counter!(metrics::WAL_ROWS, "fate" => "passed").increment(1);
+            None
+        }
+        Err(error) => Some(poison_of(insert, committed_at, error.to_string())),
+    }
+}
+
+fn row_of(insert: &Insert<'_>, committed_at: OffsetDateTime) -> Content {
+    let id = insert.get("id").and_then(|id| id.parse().ok());
+    let (Some(id), Some(method), Some(payload)) = (id, insert.get("method"), insert.get("payload")) else {
+        let reason = "the row has not all of the columns id, method and payload".to_owned();
+        return poison_of(insert, committed_at, reason);
+    };
+    let partition = Partition(insert.get("partition").and_then(|partition| partition.parse().ok()).unwrap_or(0));
+    Content::Row(LogRow {
+        row: Row { id, partition, method: method.to_owned(), payload: payload.to_owned() },
+        origin: ORIGIN.into(),
+        created_at: committed_at,
+    })
+}
+
+fn poison_of(insert: &Insert<'_>, committed_at: OffsetDateTime, reason: String) -> Content {
+    let number = |column| insert.get(column).and_then(|text| text.parse::<i64>().ok());
+    let text = |column| insert.get(column).unwrap_or_default().to_owned();
+    Content::Poison(Letter {
+        source: ORIGIN.to_owned(),
+        source_id: number("id").unwrap_or(0),
+        method: text("method"),
+        payload: text("payload"),
+        partition: Partition(number("partition").and_then(|number| number.try_into().ok()).unwrap_or(0)),
+        reason,
+        attempts: 0,
+        created_at: committed_at,
+    })
+}
+
+fn content_of_message(lsn: Lsn, content: &[u8], committed_at: OffsetDateTime) -> Content {
+    let id = i64::try_from(lsn.0).unwrap_or(i64::MAX);
+    let reason = match debezium::read(Some(content)) {
+        Ok(Reading::Row(Announcement { method, payload, partition, .. })) => {
+            let row = Row { id, partition, method, payload };
+            return Content::Row(LogRow { row, origin: MESSAGE_ORIGIN.into(), created_at: committed_at });
+        }
+        Ok(Reading::Ignored(_)) => Unreadable::Missing("method").to_string(),
+        Err(error) => error.to_string(),
+    };
+    Content::Poison(Letter {
+        source: MESSAGE_ORIGIN.to_owned(),
+        source_id: id,
+        method: String::new(),
+        payload: String::from_utf8_lossy(content).into_owned(),
+        partition: Partition(0),
+        reason,
+        attempts: 0,
+        created_at: committed_at,
+    })
+}
+
+fn at(postgres_micros: i64) -> OffsetDateTime {
+    let nanos = i128::from(postgres_micros.saturating_add(POSTGRES_EPOCH_MICROS)) * 1000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}

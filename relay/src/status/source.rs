@@ -1,0 +1,125 @@
+//! What one source is doing. The sources that read logs tell it here; the outbox's is put together from its workers.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+/// A look at one source of a relay.
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceStatus {
+    /// `outbox`, `wal` or `kafka`.
+    pub name: &'static str,
+    /// Connected to what it reads. One that stands by for another relay is ready as well.
+    pub ready: bool,
+    /// What it is at.
+    pub phase: Phase,
+    /// When last something left it.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub last_progress: Option<OffsetDateTime>,
+    /// What waits in it; at most a second or two old.
+    pub lag: SourceLag,
+    /// What it is suffering from; gone once it makes progress again.
+    pub last_error: Option<String>,
+}
+
+/// What a source is at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Looking for what it reads.
+    #[default]
+    Connecting,
+    /// Connected, while others carry what there is.
+    StandingBy,
+    /// Connected and in charge of something.
+    Carrying,
+}
+
+/// What waits, in the measures that the source has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SourceLag {
+    /// Rows, or records of Kafka.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<i64>,
+    /// Age of the oldest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Write-ahead log that was not confirmed yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    /// Write-ahead log that the server keeps for the slot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retained_bytes: Option<i64>,
+    /// Records by partition of Kafka, `topic/number`, as far as this relay carries them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub partitions: BTreeMap<String, i64>,
+}
+
+/// What the tasks of one source tell about it.
+pub(crate) struct SourceState {
+    name: &'static str,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    phase: Phase,
+    last_progress: Option<OffsetDateTime>,
+    lag: SourceLag,
+    /// By task, so that one that gets on does not hide what another suffers from.
+    troubles: BTreeMap<String, String>,
+}
+
+impl SourceState {
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, inner: Mutex::default() }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn is_at(&self, phase: Phase) {
+        self.lock().phase = phase;
+    }
+
+    /// Something left, or nothing was there.
+    pub(crate) fn progressed(&self, task: &str) {
+        let mut inner = self.lock();
+        inner.last_progress = Some(OffsetDateTime::now_utc());
+        inner.troubles.remove(task);
+    }
+
+    pub(crate) fn suffers(&self, task: &str, error: String) {
+        self.lock().troubles.insert(task.to_owned(), error);
+    }
+
+    /// What the task suffered from is over, or the task is.
+    pub(crate) fn recovered(&self, task: &str) {
+        self.lock().troubles.remove(task);
+    }
+
+    pub(crate) fn lags(&self, lag: SourceLag) {
+        self.lock().lag = lag;
+    }
+
+    pub(crate) fn status(&self) -> SourceStatus {
+        let inner = self.lock();
+        SourceStatus {
+            name: self.name,
+            ready: inner.phase != Phase::Connecting,
+            phase: inner.phase,
+            last_progress: inner.last_progress,
+            lag: inner.lag.clone(),
+            last_error: inner.troubles.values().next().cloned(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

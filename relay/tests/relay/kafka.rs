@@ -1,0 +1,270 @@
+//! Kafka as a source. The brokers are librdkafka's own simulation of them, which keeps topics, groups and offsets.
+
+use std::{collections::HashMap, ops::RangeInclusive, time::Duration};
+
+use embedded_postgres::testkit::TestDatabase;
+use rdkafka::{
+    ClientConfig,
+    mocking::MockCluster,
+    producer::{DefaultProducerContext, FutureProducer, FutureRecord, Producer as _},
+};
+use relay::{KafkaConfig, Phase, RelayConfig, RelayStatus, Verdict, dead_letter};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    recorder::Recorder,
+    running::{Running, config, database},
+};
+
+const TOPIC: &str = "postgres.public.chat_cdc";
+const PARTITIONS: i32 = 4;
+
+/// Brokers and a writer to them.
+struct Kafka {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+    producer: FutureProducer,
+}
+
+impl Kafka {
+    fn start() -> Self {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(TOPIC, PARTITIONS, 1).unwrap();
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", cluster.bootstrap_servers())
+            .set("linger.ms", "20")
+            .create()
+            .unwrap();
+        Self { cluster, producer }
+    }
+
+    /// A relay that reads only these brokers.
+    fn config(&self, db: &TestDatabase) -> RelayConfig {
+        let kafka = KafkaConfig {
+            topics: vec![TOPIC.to_owned()],
+            session_timeout: Duration::from_secs(3),
+            commit_interval: Duration::from_millis(50),
+            ..KafkaConfig::new(self.cluster.bootstrap_servers())
+        };
+        RelayConfig { outbox: false, kafka: Some(kafka), ..config(db) }
+    }
+
+    /// A record as Debezium writes it, the rooms spread over the partitions.
+    async fn write(&self, room: i64, version: i64) {
+        self.write_raw(i32::try_from(room).unwrap() % PARTITIONS, Some(&row(room, version))).await;
+    }
+
+    async fn write_raw(&self, partition: i32, value: Option<&str>) -> i64 {
+        let record = FutureRecord::<str, str> { payload: value, ..FutureRecord::to(TOPIC) }.partition(partition);
+        self.producer.send(record.key("{}"), Duration::from_secs(20)).await.unwrap().offset
+    }
+
+    /// Each of these versions for each room.
+    async fn write_many(&self, rooms: i64, versions: RangeInclusive<i64>) {
+        write_many(&self.producer, rooms, versions).await;
+    }
+}
+
+async fn write_many(producer: &FutureProducer, rooms: i64, versions: RangeInclusive<i64>) {
+    let mut pending = Vec::new();
+    for (room, version) in versions.flat_map(|version| (1..=rooms).map(move |room| (room, version))) {
+        let (partition, value) = (i32::try_from(room).unwrap() % PARTITIONS, row(room, version));
+        let record = FutureRecord::<str, str>::to(TOPIC).partition(partition).key("{}").payload(&value);
+        pending.push(producer.send_result(record).unwrap());
+    }
+    for sent in pending {
+        sent.await.unwrap().unwrap();
+    }
+}
+
+fn row(room: i64, version: i64) -> String {
+    let payload = format!(r#"{{"channel":"room:{room}","version":{version},"version_epoch":"e","data":{{}}}}"#);
+    serde_json::json!({
+        "id": version, "method": "publish", "payload": payload, "partition": room % 16, "mode": "cdc",
+        "created_at": "2026-11-22T10:11:12.345678Z", "event_type": "message.text", "aggregate_id": room.to_string(),
+    })
+    .to_string()
+}
+
+fn all_at(rooms: i64, version: u64) -> HashMap<String, u64> {
+    (1..=rooms).map(|room| (format!("room:{room}"), version)).collect()
+}
+
+fn carries(status: &RelayStatus, partitions: usize) -> bool {
+    status.source("kafka").is_some_and(|kafka| kafka.lag.partitions.len() == partitions)
+}
+
+/// Until nothing waits in Kafka.
+async fn caught_up(relay: &Running) {
+    let waiting = |status: &RelayStatus| status.source("kafka").and_then(|kafka| kafka.lag.rows);
+    relay.until(|status| carries(status, 4) && waiting(status) == Some(0)).await;
+}
+
+#[tokio::test]
+async fn rows_arrive_in_order_and_an_orderly_stop_repeats_nothing() {
+    let (db, kafka, recorder) = (database().await, Kafka::start(), Recorder::new());
+    kafka.write_many(8, 1..=100).await;
+    let relay = Running::start_beside(kafka.config(&db), recorder.clone());
+    recorder.arrived(800).await;
+    kafka.write(1, 101).await;
+    recorder.arrived_one("room:1", 101).await;
+    assert_eq!(recorder.seen().len(), 801);
+    relay.stop().await;
+
+    kafka.write_many(8, 102..=110).await;
+    let relay = Running::start_beside(kafka.config(&db), recorder.clone());
+    recorder.arrived(801 + 72).await;
+    caught_up(&relay).await;
+    assert_eq!(recorder.seen().len(), 801 + 72, "nothing came again");
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_crash_between_publish_and_commit_only_repeats() {
+    let (db, kafka, recorder) = (database().await, Kafka::start(), Recorder::new());
+    recorder.shut_behind();
+    kafka.write_many(4, 1..=5).await;
+    let relay = Running::start_beside(kafka.config(&db), recorder.clone());
+    recorder.arrived(4).await;
+    relay.kill().await;
+    recorder.open();
+    let relay = Running::start_beside(kafka.config(&db), recorder.clone());
+    caught_up(&relay).await;
+    assert_eq!(recorder.in_order(), all_at(4, 5));
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_poison_record_is_put_aside_with_its_place_and_its_partition_goes_on() {
+    let (db, kafka, recorder) = (database().await, Kafka::start(), Recorder::new());
+    let large = row(1, 1).replace("{}", &format!("\\\"{}\\\"", "x".repeat(2000)));
+    for value in ["{oops", &row(1, 1).replace("publish", "shout"), &large, r#"{"method":"publish"}"#] {
+        kafka.write_raw(1, Some(value)).await;
+    }
+    // No news, and no poison either.
+    let other_mode = row(1, 1).replace("\"cdc\"", "\"wal\"");
+    let snapshot = format!(r#"{{"op":"r","after":{}}}"#, row(1, 1));
+    for value in
+        [None, Some("null"), Some(r#"{"before":{"id":1},"after":null,"op":"d"}"#), Some(&other_mode), Some(&snapshot)]
+    {
+        kafka.write_raw(1, value).await;
+    }
+    kafka.write(1, 1).await;
+    let config = RelayConfig { largest_payload: 1000, ..kafka.config(&db) };
+    let relay = Running::start_beside(config, recorder.clone());
+    recorder.arrived(1).await;
+    caught_up(&relay).await;
+
+    let mut letters = dead_letter::list(&db.pool, 0, 10).await.unwrap();
+    letters.sort_by_key(|letter| letter.source_id);
+    let offsets: Vec<_> = letters.iter().map(|letter| letter.source_id).collect();
+    assert_eq!(offsets, [0, 1, 2, 3]);
+    assert!(letters.iter().all(|letter| letter.source == format!("kafka:{TOPIC}/1")), "{letters:?}");
+    let reasons = ["not JSON", "unknown method \"shout\"", "the limit is 1000", "no payload"];
+    for (letter, reason) in letters.iter().zip(reasons) {
+        assert!(letter.reason.contains(reason), "{}", letter.reason);
+    }
+    assert_eq!(letters[0].payload, "{oops");
+    assert_eq!(recorder.seen(), [("room:1".to_owned(), 1)]);
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_partition_whose_rows_are_not_accepted_is_paused_and_holds_no_other() {
+    let (db, kafka, recorder) = (database().await, Kafka::start(), Recorder::new());
+    recorder.judge(|publish| {
+        let refused = publish.channel.as_str() == "room:1";
+        if refused { Verdict::Retry { reason: "shard is behind".into() } } else { Verdict::Accepted }
+    });
+    let mut config = kafka.config(&db);
+    config.batch_size = 10;
+    if let Some(kafka) = &mut config.kafka {
+        kafka.queue_rows = 100;
+    }
+    kafka.write_many(4, 1..=500).await;
+    let relay = Running::start_beside(config, recorder.clone());
+    recorder.arrived(1500).await;
+    kafka.write(2, 501).await;
+    recorder.arrived_one("room:2", 501).await;
+    relay.until(|status| status.source("kafka").is_some_and(|kafka| kafka.lag.rows == Some(500))).await;
+
+    recorder.judge(|_| Verdict::Accepted);
+    recorder.arrived(2001).await;
+    caught_up(&relay).await;
+    assert_eq!(recorder.seen().len(), 2001, "nothing was repeated");
+    assert_eq!(recorder.in_order()["room:1"], 500);
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn relays_that_come_and_go_under_load_lose_nothing() {
+    let (db, kafka, recorder) = (database().await, Kafka::start(), Recorder::new());
+    let first = Running::start_beside(kafka.config(&db), recorder.clone());
+    first.carrying("kafka").await;
+    let enough = CancellationToken::new();
+    let writer = tokio::spawn({
+        let (producer, enough) = (kafka.producer.clone(), enough.clone());
+        async move {
+            let mut version = 0;
+            while !enough.is_cancelled() {
+                version += 1;
+                write_many(&producer, 8, version..=version).await;
+                sleep(Duration::from_millis(2)).await;
+            }
+            version
+        }
+    });
+
+    let second = Running::start_beside(kafka.config(&db), recorder.clone());
+    first.until(|status| carries(status, 2)).await;
+    second.until(|status| carries(status, 2)).await;
+    first.stop().await;
+    second.until(|status| carries(status, 4)).await;
+    enough.cancel();
+    let last = writer.await.unwrap().try_into().unwrap();
+    for room in 1..=8 {
+        recorder.arrived_one(&format!("room:{room}"), last).await;
+    }
+    assert_eq!(recorder.in_order(), all_at(8, last));
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn an_outage_of_kafka_is_waited_for_and_makes_no_dead_letter() {
+    let (db, kafka, recorder) = (database().await, Kafka::start(), Recorder::new());
+    let relay = Running::start_beside(kafka.config(&db), recorder.clone());
+    kafka.write(1, 1).await;
+    recorder.arrived(1).await;
+    relay.carrying("kafka").await;
+    kafka.cluster.broker_down(-1).unwrap();
+    relay.until(|status| status.source("kafka").is_some_and(|kafka| kafka.phase == Phase::Connecting)).await;
+    assert!(!relay.handle.status().is_ready());
+    kafka.cluster.broker_up(-1).unwrap();
+    kafka.write_many(4, 2..=20).await;
+    kafka.producer.flush(Duration::from_secs(1)).unwrap();
+    relay.carrying("kafka").await;
+    recorder.arrived_one("room:1", 20).await;
+    caught_up(&relay).await;
+    assert_eq!(recorder.seen().iter().filter(|(room, _)| room == "room:1").count(), 20);
+    relay.until(|status| status.source("kafka").is_some_and(|kafka| kafka.last_error.is_none())).await;
+    assert!(dead_letter::list(&db.pool, 0, 10).await.unwrap().is_empty());
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn kafka_that_is_not_there_at_all_does_not_keep_a_relay_from_stopping() {
+    let (db, recorder) = (database().await, Recorder::new());
+    let config = RelayConfig { kafka: Some(KafkaConfig::new("127.0.0.1:1")), ..config(&db) };
+    let relay = Running::start_beside(config, recorder.clone());
+    relay.until(|status| status.source("kafka").is_some_and(|kafka| kafka.last_error.is_some())).await;
+    relay.until(|status| status.source("outbox").is_some_and(|outbox| outbox.ready)).await;
+    crate::running::write(&db.pool, 1, 1).await;
+    recorder.arrived(1).await;
+    relay.stop().await;
+
+    let mut settings = KafkaConfig::new("127.0.0.1:1");
+    settings.settings.insert("no.such.setting".to_owned(), "1".to_owned());
+    let config = RelayConfig { kafka: Some(settings), ..self::config(&db) };
+    let error = Running::start_beside(config, recorder).ended().await.unwrap_err().to_string();
+    assert!(error.contains("no.such.setting"), "{error}");
+}
