@@ -59,7 +59,7 @@ impl Bundle {
         self.home.join("plugins")
     }
 
-    /// Where the loaded classes of a part are kept between starts, ready to be mapped into memory: that halves the start.
+    /// Where the loaded classes of a part are kept between starts, ready to be mapped into memory, which more than halves the start.
     pub(super) fn archive(&self, part: Part) -> PathBuf {
         self.archives().join(format!("{}-java-{}.jsa", part.word(), self.java.version))
     }

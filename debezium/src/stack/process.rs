@@ -19,8 +19,10 @@ use crate::error::{Error, While};
 
 /// A first start on a busy machine loads thousands of classes out of jars.
 const START_LIMIT: Duration = Duration::from_mins(2);
-/// An orderly end of the first run also writes the archive of classes.
-const STOP_LIMIT: Duration = Duration::from_secs(40);
+/// A worker that is told to stop in the last moment of its start sometimes never does.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// The orderly end of the first run also writes the archive of classes.
+const WRITE_LIMIT: Duration = Duration::from_secs(40);
 const POLL: Duration = Duration::from_millis(10);
 
 /// How to end it.
@@ -120,13 +122,14 @@ impl Process {
             End::AtOnce => false,
             End::WithoutCare => running.writes.is_some(),
         };
+        let patience = if running.writes.is_some() { WRITE_LIMIT } else { STOP_LIMIT };
         let in_order = gently && running.child.try_wait().is_ok_and(|ended| ended.is_none()) && {
             terminate(&running.child);
-            wait_at_most(&mut running.child, STOP_LIMIT)
+            wait_at_most(&mut running.child, patience)
         };
         if !in_order {
             if gently {
-                tracing::warn!("{} did not stop within {} s", self.part, STOP_LIMIT.as_secs());
+                tracing::warn!("{} did not stop within {} s", self.part, patience.as_secs());
             }
             let _ = running.child.kill();
             let _ = running.child.wait();
