@@ -17,7 +17,7 @@ use tokio::{task::JoinSet, time::sleep_until};
 use crate::{
     console,
     cpu::{CpuTime, Watched, per_message},
-    delivery::{Faults, Line, Sighting},
+    delivery::{Faults, Line, Sighting, newest},
     percentiles::{Durations, Millis},
     person::Posted,
     stage::{Stage, websocket_of},
@@ -101,12 +101,12 @@ impl Latency {
             self.rate, self.seconds, self.rooms, self.subscribers
         ));
         let warm_up = write(stage, self.rate, Duration::from_secs(self.warm_up)).await?;
-        wait(&clients, warm_up.len()).await?;
+        wait(&clients, &warm_up).await?;
 
         let watched = Watched { server: self.server_pids.clone(), postgres: self.postgres_pid };
         let (before, start) = (watched.read(), Instant::now());
         let posted = write(stage, self.rate, Duration::from_secs(self.seconds)).await?;
-        let waited = wait(&clients, warm_up.len() + posted.len()).await;
+        let waited = wait(&clients, &posted).await;
         let (cpu, wall) = (watched.since(before), start.elapsed());
         if let Err(error) = waited {
             console::progress(format_args!("{error:#}"));
@@ -171,10 +171,11 @@ fn exponential_gap(rate: u32, uniform: f64) -> Duration {
     Duration::from_secs_f64(-(1.0 - uniform).ln() / f64::from(rate))
 }
 
-async fn wait(clients: &[Subscriber], publications: usize) -> anyhow::Result<()> {
+async fn wait(clients: &[Subscriber], posted: &[Posted]) -> anyhow::Result<()> {
+    let newest = newest(posted.iter().map(|post| post.line));
     for (number, client) in clients.iter().enumerate() {
-        let complete = client.has_seen(publications, PATIENCE).await;
-        ensure!(complete, "client {number} has read {} of {publications} messages", client.seen());
+        let complete = client.has_seen(&newest, PATIENCE).await;
+        ensure!(complete, "client {number} has not read everything within {PATIENCE:?}");
     }
     Ok(())
 }

@@ -3,10 +3,10 @@
 //! It does not come back when it is disconnected: for a measurement that is a failure, and it says so.
 
 use std::{
-    collections::BTreeSet,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async_with_config,
-    tungstenite::{Message, Utf8Bytes, protocol::WebSocketConfig},
+    tungstenite::{Message, protocol::WebSocketConfig},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::unix_micros,
-    delivery::{Sighting, is_publication, timeline_line},
+    delivery::{Sighting, timeline_line},
     person::Person,
 };
 
@@ -34,15 +34,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connected client, subscribed by the server to all of the person's rooms.
 pub struct Subscriber {
-    seen: Arc<AtomicUsize>,
+    newest: Newest,
     leaving: CancellationToken,
-    task: JoinHandle<anyhow::Result<Vec<Frame>>>,
+    task: JoinHandle<anyhow::Result<Vec<Sighting>>>,
 }
 
-struct Frame {
-    at: i64,
-    text: Utf8Bytes,
-}
+/// How far the client has read each room.
+type Newest = Arc<HashMap<i64, AtomicU64>>;
 
 impl Subscriber {
     /// Connects, and checks that it hears each of `rooms`. `buffer` is the size of a read: small for latency, as the
@@ -54,42 +52,40 @@ impl Subscriber {
         let (mut socket, _) = connection.with_context(|| format!("no WebSocket at {url}"))?;
         socket.send(Message::text(json!({ "id": 1, "connect": { "token": token } }).to_string())).await?;
         let reply = tokio::time::timeout(PATIENCE, connect_reply(&mut socket));
-        let subscriptions = reply.await.context("no reply to the connect command")??;
-        let missing = rooms.iter().find(|room| !subscriptions.contains(&format!("room:{room}")));
-        if let Some(room) = missing {
+        let subscribed = reply.await.context("no reply to the connect command")??;
+        if let Some(room) = rooms.iter().find(|room| !subscribed.contains(room)) {
             bail!("the hub has not subscribed the client to room:{room}");
         }
-        let seen = Arc::<AtomicUsize>::default();
+        let newest: Newest = Arc::new(rooms.iter().map(|&room| (room, AtomicU64::new(0))).collect());
         let leaving = CancellationToken::new();
-        let task = tokio::spawn(read(socket, Arc::clone(&seen), leaving.clone()));
-        Ok(Self { seen, leaving, task })
+        let task = tokio::spawn(read(socket, Arc::clone(&newest), leaving.clone()));
+        Ok(Self { newest, leaving, task })
     }
 
-    /// Publications read so far, of any channel.
-    pub fn seen(&self) -> usize {
-        self.seen.load(Ordering::Relaxed)
-    }
-
-    /// Waits until it has read this many publications; false when it has not after `patience`.
-    pub async fn has_seen(&self, count: usize, patience: Duration) -> bool {
+    /// Waits until it has read every room up to these versions; false when it has not after `patience`. Counting would
+    /// not do: lines of before its time may still be on their way when it connects.
+    pub async fn has_seen(&self, newest: &HashMap<i64, u64>, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         // Looking does not disturb the reader, and the time of each frame is noted where it is read.
-        while self.seen() < count && Instant::now() < deadline && !self.task.is_finished() {
+        while !self.reached(newest) && Instant::now() < deadline && !self.task.is_finished() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        self.seen() >= count
+        self.reached(newest)
     }
 
-    /// Leaves, and tells what it saw, in the order in which it saw it.
+    fn reached(&self, newest: &HashMap<i64, u64>) -> bool {
+        let read = |room| self.newest.get(room).map_or(0, |version| version.load(Ordering::Relaxed));
+        newest.iter().all(|(room, version)| read(room) >= *version)
+    }
+
+    /// Leaves, and tells what it saw of the rooms, in the order in which it saw it.
     pub async fn leave(self) -> anyhow::Result<Vec<Sighting>> {
         self.leaving.cancel();
-        let frames = self.task.await??;
-        let lines = frames.iter().flat_map(|frame| frame.text.lines().map(|line| (frame.at, line)));
-        Ok(lines.filter_map(|(at, line)| timeline_line(line).map(|line| Sighting { line, at })).collect())
+        self.task.await?
     }
 }
 
-async fn connect_reply(socket: &mut Socket) -> anyhow::Result<BTreeSet<String>> {
+async fn connect_reply(socket: &mut Socket) -> anyhow::Result<HashSet<i64>> {
     while let Some(message) = socket.next().await {
         let Message::Text(text) = message? else { continue };
         for line in text.lines() {
@@ -98,16 +94,20 @@ async fn connect_reply(socket: &mut Socket) -> anyhow::Result<BTreeSet<String>> 
                 bail!("the hub refused the connection: {error}");
             }
             if let Some(connect) = reply.get("connect") {
-                let subscriptions = connect["subs"].as_object().into_iter().flatten();
-                return Ok(subscriptions.map(|(channel, _)| channel.clone()).collect());
+                let channels = connect["subs"].as_object().into_iter().flatten().map(|(channel, _)| channel);
+                return Ok(channels.filter_map(|channel| channel.strip_prefix("room:")?.parse().ok()).collect());
             }
         }
     }
     bail!("the hub closed the connection")
 }
 
-async fn read(mut socket: Socket, seen: Arc<AtomicUsize>, leaving: CancellationToken) -> anyhow::Result<Vec<Frame>> {
-    let mut frames = Vec::new();
+async fn read(
+    mut socket: Socket,
+    newest: Newest,
+    leaving: CancellationToken,
+) -> anyhow::Result<Vec<Sighting>> {
+    let mut sightings = Vec::new();
     loop {
         let message = tokio::select! {
             biased;
@@ -118,13 +118,18 @@ async fn read(mut socket: Socket, seen: Arc<AtomicUsize>, leaving: CancellationT
         match message.context("the hub ended the connection")?? {
             Message::Text(text) if text.as_str() == "{}" => socket.send(Message::text("{}")).await?,
             Message::Text(text) => {
-                seen.fetch_add(text.lines().filter(|line| is_publication(line)).count(), Ordering::Relaxed);
-                frames.push(Frame { at, text });
+                for line in text.lines().filter_map(timeline_line) {
+                    let Some(newest) = newest.get(&line.0) else { continue }; // a room of another run
+                    sightings.push(Sighting { line, at });
+                    newest.fetch_max(line.1, Ordering::Relaxed);
+                }
             }
-            Message::Close(close) => bail!("the hub disconnected the client after {} frames: {close:?}", frames.len()),
+            Message::Close(close) => {
+                bail!("the hub disconnected the client after {} publications: {close:?}", sightings.len())
+            }
             _ => {}
         }
     }
     let _ = socket.close(None).await;
-    Ok(frames)
+    Ok(sightings)
 }
