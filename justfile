@@ -34,3 +34,7 @@ audit:
 # a private PostgreSQL with the tables, for psql and for `query!` in an editor; ends with the shell it opens
 database:
     cargo run --quiet -p embedded-postgres --bin with-postgres -- --migrations backend/migrations "${SHELL:-sh}"
+
+# measures everything, on a release build
+bench *arguments:
+    bench/run {{ arguments }}

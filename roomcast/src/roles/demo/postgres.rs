@@ -30,7 +30,10 @@ pub(super) async fn start(settings: &config::Demo) -> anyhow::Result<Postgres> {
         download: true,
     };
     let binaries = search.find_or_fetch(&progress).await?;
-    let options = Options { fresh: settings.fresh, progress, ..Options::durable(data_dir) };
+    // A drained outbox leaves dead index entries in the way of every claim: clean up within seconds, not a minute.
+    let settings_of_server = vec![("autovacuum_naptime".to_owned(), "5s".to_owned())];
+    let options =
+        Options { fresh: settings.fresh, settings: settings_of_server, progress, ..Options::durable(data_dir) };
     let server = tokio::task::spawn_blocking(move || Server::start(&binaries, &options)).await??;
     spinner.finish_and_clear();
 
