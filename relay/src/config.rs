@@ -75,6 +75,12 @@ impl RelayConfig {
             _ if self.outbox && self.workers == 0 => Err(RelayError::Setting("a relay needs at least one worker")),
             _ if self.batch_size == 0 => Err(RelayError::Setting("a batch needs at least one row")),
             _ if self.queue_rows().any(|rows| rows == 0) => Err(RelayError::Setting("a queue needs at least one row")),
+            _ if self.wal.as_ref().is_some_and(|wal| !is_slot_name(&wal.slot)) => {
+                Err(RelayError::Setting("the name of a replication slot has 1 to 63 of a-z, 0-9 and _"))
+            }
+            _ if self.kafka.as_ref().is_some_and(|kafka| kafka.topics.is_empty()) => {
+                Err(RelayError::Setting("the source kafka needs at least one topic"))
+            }
             Some(setting) if setting != PARTITIONS => {
                 Err(RelayError::PartitionSetting { setting, program: PARTITIONS })
             }
@@ -91,6 +97,12 @@ impl RelayConfig {
         let wal = self.wal.as_ref().map(|wal| wal.queue_rows);
         wal.into_iter().chain(self.kafka.as_ref().map(|kafka| kafka.queue_rows))
     }
+}
+
+/// What PostgreSQL allows: the name goes into a command that knows no parameters.
+fn is_slot_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=63).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 /// Settings of the source that reads the write-ahead log. The server needs `wal_level = logical`, and the user of the

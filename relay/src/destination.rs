@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use protocol::Command;
 
-/// Takes commands over. The relay asks for one batch at a time per worker, and several workers may ask at once, each
-/// for partitions of its own.
+/// Takes commands over. Several tasks of the relay ask at once. Each source keeps the order of a partition, one batch at a
+/// time; between sources there is none: where a room has rows in two of them, its versions put them in order.
 #[async_trait]
 pub trait Destination: Send + Sync + 'static {
     /// Takes the commands over in their order, and answers one verdict a command.

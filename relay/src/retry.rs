@@ -24,6 +24,7 @@ pub(crate) fn decide(error: &RelayError) -> Decision {
         RelayError::Unreadable(_) | RelayError::Oversized { .. } | RelayError::Rejected { .. } => Decision::DeadLetter,
 
         RelayError::Database(error) if needs_a_person(error) => Decision::Stop,
+        RelayError::Replication(error) if will_not_let_us_in(error) => Decision::Stop,
 
         RelayError::Replication(PgWireError::Auth(_) | PgWireError::Tls(_))
         | RelayError::Kafka(KafkaError::ClientConfig(..))
@@ -60,6 +61,11 @@ fn needs_a_person(error: &sqlx::Error) -> bool {
         }
         _ => false,
     }
+}
+
+/// Wrong password, no attribute REPLICATION. The server's errors come as text with their code.
+fn will_not_let_us_in(error: &PgWireError) -> bool {
+    matches!(error, PgWireError::Server(text) if ["SQLSTATE 28", "SQLSTATE 42501"].iter().any(|code| text.contains(code)))
 }
 
 /// Pauses that double from `first` to `longest`, each shortened by a random part, so that many do not return at once.
@@ -117,5 +123,8 @@ mod tests {
         assert_eq!(decide(&sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into()).into()), Decision::Retry);
         assert_eq!(decide(&sqlx::Error::Configuration("no host".into()).into()), Decision::Stop);
         assert_eq!(decide(&RelayError::NotMigrated), Decision::Stop);
+        let replication = |text: &str| decide(&PgWireError::Server(text.to_owned()).into());
+        assert_eq!(replication("permission denied to start WAL sender (SQLSTATE 42501)"), Decision::Stop);
+        assert_eq!(replication("the database system is starting up (SQLSTATE 57P03)"), Decision::Retry);
     }
 }

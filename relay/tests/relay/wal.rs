@@ -429,6 +429,8 @@ async fn what_can_only_be_wrong_ends_the_start_with_what_to_do() {
     let wal = WalConfig { publication: "nowhere".to_owned(), ..WalConfig::default() };
     let error = ended(RelayConfig { wal: Some(wal), ..config(&db) }).await.to_string();
     assert!(error.contains("no publication nowhere: run `roomcast migrate`"), "{error}");
+    let error = ended(wal_config(&db, "no; drop")).await.to_string();
+    assert!(error.contains("a-z, 0-9 and _"), "{error}");
     let error = ended(RelayConfig { outbox: false, ..config(&db) }).await.to_string();
     assert!(error.contains("needs a source"), "{error}");
 }

@@ -97,13 +97,16 @@ pub(super) async fn publish_draft(connection: &mut PgConnection, draft: &str, na
     Ok(copied)
 }
 
-/// Drops a slot that nobody holds.
+/// Drops a slot that nobody holds; another relay may have done so already.
 pub(super) async fn drop_slot(connection: &mut PgConnection, name: &str) -> Result<(), RelayError> {
-    within(
-        sqlx::query!("select pg_drop_replication_slot($1::text::name)::text as dropped", name).fetch_one(connection),
-    )
-    .await?;
-    Ok(())
+    let dropped = sqlx::query!(
+        "select pg_drop_replication_slot(slot_name)::text as dropped from pg_replication_slots where slot_name = $1",
+        name,
+    );
+    match within(dropped.fetch_optional(connection)).await {
+        Err(RelayError::Database(sqlx::Error::Database(error))) if error.code().as_deref() == Some("42704") => Ok(()),
+        dropped => dropped.map(|_| ()),
+    }
 }
 
 /// Up to `limit` rows for the log's readers that the table still holds, by id.
