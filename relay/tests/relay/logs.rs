@@ -63,10 +63,10 @@ pub(crate) async fn announce_raw(db: &PgPool, mode: &str, method: &str, payload:
     .unwrap();
 }
 
-/// How the server sees the slot: whether somebody reads from it, and the bytes of log that are not confirmed.
+/// How the server sees the slot: whether somebody reads from it, and the confirmed position.
 pub(crate) async fn slot(db: &PgPool, name: &str) -> Option<(bool, i64)> {
     sqlx::query_as(
-        "select active, pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint
+        "select active, pg_wal_lsn_diff(confirmed_flush_lsn, '0/0')::bigint
            from pg_replication_slots where slot_name = $1",
     )
     .bind(name)
