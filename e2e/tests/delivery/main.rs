@@ -5,6 +5,7 @@
 mod faults;
 mod kills;
 mod load;
+mod modes;
 mod refusals;
 
 use embedded_postgres::testkit::TestDatabase;

@@ -76,9 +76,9 @@ pub struct Demo {
     /// The seeded people.
     #[command(flatten)]
     pub users: DemoUsers,
-    /// How the relay reads.
+    /// What the relay reads, and how.
     #[command(flatten)]
-    pub outbox: Outbox,
+    pub sources: Sources,
     /// How the hub treats browsers.
     #[command(flatten)]
     pub sockets: Sockets,
@@ -129,9 +129,9 @@ pub struct Relay {
     /// The hubs' API key
     #[arg(long, env = "ROOMCAST_API_KEY", hide_env_values = true, default_value = DEMO_SECRET)]
     pub api_key: Secret,
-    /// How the relay reads.
+    /// What the relay reads, and how.
     #[command(flatten)]
-    pub outbox: Outbox,
+    pub sources: Sources,
 }
 
 /// Settings of `roomcast hub`.
@@ -277,9 +277,9 @@ pub struct DemoUsers {
     pub demo_users: Option<bool>,
 }
 
-/// How the relay reads the outbox.
+/// What the relay reads, and how.
 #[derive(Args, Debug, Clone)]
-pub struct Outbox {
+pub struct Sources {
     /// How long the relay waits between two looks at the outbox when nothing wakes it
     #[arg(long, env = "ROOMCAST_POLL_INTERVAL", default_value = "300ms", value_parser = duration)]
     pub poll_interval: Duration,
@@ -295,6 +295,13 @@ pub struct Outbox {
     /// How many partitions the rows are expected to be spread over; a database with another number is refused
     #[arg(long, env = "ROOMCAST_PARTITIONS")]
     pub partitions: Option<i16>,
+    /// Read PostgreSQL's write-ahead log, which mode wal needs; takes wal_level=logical and a user with REPLICATION
+    /// [default: in `demo` on the embedded PostgreSQL]
+    #[arg(long, env = "ROOMCAST_WAL", num_args = 0..=1, default_missing_value = "true")]
+    pub wal: Option<bool>,
+    /// Read what Debezium writes to Kafka, which modes cdc, api_cdc and message need: host:port, several with commas
+    #[arg(long, env = "ROOMCAST_KAFKA_BROKERS")]
+    pub kafka_brokers: Option<String>,
 }
 
 /// How the hub treats its connections.

@@ -61,10 +61,13 @@ async fn play(
         backend::seed::demo(&db).await.context("seeding the demo's people and rooms")?;
     }
 
+    // A server of the user's may not keep a logical log; the embedded one does.
+    let wal = settings.sources.wal.unwrap_or(settings.database_url.is_none());
     let wakeup = Wakeup::default();
     let hub =
         Hub::start(hub_role::config_of(&settings.sockets, &settings.secrets), Arc::new(LocalAuthority(db.clone())))?;
-    let relay = relay_role::start(url, &settings.outbox, Arc::new(LocalHub(hub.clone())), wakeup.clone(), lifecycle)?;
+    let relay =
+        relay_role::start(url, &settings.sources, wal, Arc::new(LocalHub(hub.clone())), wakeup.clone(), lifecycle)?;
     let api = backend_role::api_state(db, &settings.secrets, &settings.listen, demo_users, Arc::new(Wake(wakeup)))
         .with_publisher(Arc::new(Direct(LocalHub(hub.clone()))));
 

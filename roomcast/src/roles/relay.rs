@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use relay::{Destination, Relay, RelayConfig, RelayHandle, Wakeup};
+use relay::{Destination, KafkaConfig, Relay, RelayConfig, RelayHandle, Wakeup, WalConfig};
 
 use crate::{
     adapters::RemoteHubs,
@@ -16,7 +16,14 @@ pub(super) async fn run(settings: config::Relay, lifecycle: &Lifecycle) -> anyho
     let metrics = telemetry::metrics()?;
     let url = settings.relay_database_url.as_ref().unwrap_or(&settings.database.url);
     let hubs = RemoteHubs::new(settings.hubs.clone(), settings.api_key.expose().to_owned())?;
-    let relay = start(url.expose(), &settings.outbox, Arc::new(hubs), Wakeup::default(), lifecycle)?;
+    let relay = start(
+        url.expose(),
+        &settings.sources,
+        settings.sources.wal.unwrap_or(false),
+        Arc::new(hubs),
+        Wakeup::default(),
+        lifecycle,
+    )?;
 
     let listener = server::bind(settings.listen).await?;
     let address = listener.local_addr()?;
@@ -32,17 +39,20 @@ pub(super) async fn run(settings: config::Relay, lifecycle: &Lifecycle) -> anyho
 /// Starts the carrier and hands it to the lifecycle.
 pub(super) fn start(
     url: &str,
-    outbox: &config::Outbox,
+    sources: &config::Sources,
+    wal: bool,
     destination: Arc<dyn Destination>,
     wakeup: Wakeup,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<RelayHandle> {
     let config = RelayConfig {
-        workers: usize::from(outbox.relay_workers),
-        batch_size: outbox.batch_size,
-        poll_interval: outbox.poll_interval,
-        partitions: outbox.partitions,
-        listen: outbox.relay_listen_notify,
+        workers: usize::from(sources.relay_workers),
+        batch_size: sources.batch_size,
+        poll_interval: sources.poll_interval,
+        partitions: sources.partitions,
+        listen: sources.relay_listen_notify,
+        wal: wal.then(WalConfig::default),
+        kafka: sources.kafka_brokers.as_ref().map(KafkaConfig::new),
         ..RelayConfig::new(url)
     };
     config.check()?;
