@@ -67,6 +67,9 @@ pub struct Demo {
     /// The private PostgreSQL.
     #[command(flatten)]
     pub embedded: Embedded,
+    /// Start Kafka, Kafka Connect and Debezium as well (takes Java 17 and Maven), for the modes cdc, api_cdc and message
+    #[arg(long, env = "ROOMCAST_CDC")]
+    pub cdc: bool,
     /// Forget the data of earlier runs and start over
     #[arg(long, conflicts_with = "database_url")]
     pub fresh: bool,

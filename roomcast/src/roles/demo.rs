@@ -14,7 +14,9 @@ use crate::{
     server, telemetry,
 };
 
+mod cdc;
 mod postgres;
+mod waiting;
 
 pub(super) use postgres::running as running_database;
 
@@ -61,13 +63,17 @@ async fn play(
         backend::seed::demo(&db).await.context("seeding the demo's people and rooms")?;
     }
 
+    let cdc = if settings.cdc { Some(cdc::start(url, settings.embedded.data_dir.as_deref()).await?) } else { None };
+    let mut sources = settings.sources.clone();
+    if let Some(cdc) = &cdc {
+        sources.kafka_brokers = Some(cdc.brokers());
+    }
     // A server of the user's may not keep a logical log; the embedded one does.
-    let wal = settings.sources.wal.unwrap_or(settings.database_url.is_none());
+    let wal = sources.wal.unwrap_or(settings.database_url.is_none());
     let wakeup = Wakeup::default();
     let hub =
         Hub::start(hub_role::config_of(&settings.sockets, &settings.secrets), Arc::new(LocalAuthority(db.clone())))?;
-    let relay =
-        relay_role::start(url, &settings.sources, wal, Arc::new(LocalHub(hub.clone())), wakeup.clone(), lifecycle)?;
+    let relay = relay_role::start(url, &sources, wal, Arc::new(LocalHub(hub.clone())), wakeup.clone(), lifecycle)?;
     let api = backend_role::api_state(db, &settings.secrets, &settings.listen, demo_users, Arc::new(Wake(wakeup)))
         .with_publisher(Arc::new(Direct(LocalHub(hub.clone()))));
 
@@ -81,6 +87,9 @@ async fn play(
     hub.stop().await;
     let played = lifecycle.finished().await;
     api.stop().await;
+    if let Some(cdc) = cdc {
+        cdc.stop().await;
+    }
     played
 }
 

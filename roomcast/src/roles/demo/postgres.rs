@@ -1,13 +1,13 @@
 //! The demo's private PostgreSQL: found or fetched, started with progress on the terminal, stopped last.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use anyhow::Context;
-use embedded_postgres::{Directories, Options, Progress, Search, Server};
-use indicatif::{ProgressBar, ProgressStyle};
+use embedded_postgres::{Directories, Options, Search, Server};
 use sqlx::{Connection, PgConnection};
 
-use crate::{config, console};
+use super::waiting::Waiting;
+use crate::config;
 
 /// The database of the chat on that server.
 const DATABASE: &str = "roomcast";
@@ -18,11 +18,8 @@ pub(super) struct Postgres(Server);
 pub(super) async fn start(settings: &config::Demo) -> anyhow::Result<Postgres> {
     let directories = Directories::of_this_user()?;
     let data_dir = settings.embedded.data_dir.clone().unwrap_or(directories.data);
-    let spinner = spinner();
-    let progress = {
-        let spinner = spinner.clone();
-        Progress::new(move |step| show(&spinner, &step.to_string()))
-    };
+    let waiting = Waiting::begin();
+    let progress = waiting.progress();
     let search = Search {
         named: settings.embedded.postgres_bin.clone(),
         cache: directories.cache,
@@ -35,7 +32,7 @@ pub(super) async fn start(settings: &config::Demo) -> anyhow::Result<Postgres> {
     let options =
         Options { fresh: settings.fresh, settings: settings_of_server, progress, ..Options::durable(data_dir) };
     let server = tokio::task::spawn_blocking(move || Server::start(&binaries, &options)).await??;
-    spinner.finish_and_clear();
+    waiting.end();
 
     let postgres = Postgres(server);
     create_database(&postgres.0.url("postgres")).await.context("creating the demo's database")?;
@@ -82,22 +79,4 @@ async fn create_database(url: &str) -> sqlx::Result<()> {
         sqlx::query("create database roomcast").execute(&mut server).await?;
     }
     server.close().await
-}
-
-/// Moves while a step takes long; where there is no terminal, each step is a line of its own.
-fn spinner() -> ProgressBar {
-    let spinner = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
-        spinner.set_style(style);
-    }
-    spinner.enable_steady_tick(Duration::from_millis(120));
-    spinner
-}
-
-fn show(spinner: &ProgressBar, step: &str) {
-    if spinner.is_hidden() {
-        console::say(format_args!("… {step}"));
-    } else {
-        spinner.set_message(step.to_owned());
-    }
 }

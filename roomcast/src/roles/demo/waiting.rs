@@ -1,0 +1,45 @@
+//! What a person at the terminal sees while something is fetched or started.
+
+use std::time::Duration;
+
+use embedded_postgres::Progress;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::console;
+
+/// Moves while a step takes long; where there is no terminal, each step is a line of its own.
+pub(super) struct Waiting(ProgressBar);
+
+impl Waiting {
+    pub(super) fn begin() -> Self {
+        let spinner = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+            spinner.set_style(style);
+        }
+        spinner.enable_steady_tick(Duration::from_millis(120));
+        Self(spinner)
+    }
+
+    /// Where the steps are told.
+    pub(super) fn progress(&self) -> Progress {
+        let spinner = self.0.clone();
+        Progress::new(move |step| show(&spinner, &step.to_string()))
+    }
+
+    /// Says what is going on now.
+    pub(super) fn say(&self, step: &str) {
+        show(&self.0, step);
+    }
+
+    pub(super) fn end(self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn show(spinner: &ProgressBar, step: &str) {
+    if spinner.is_hidden() {
+        console::say(format_args!("… {step}"));
+    } else {
+        spinner.set_message(step.to_owned());
+    }
+}
