@@ -94,8 +94,9 @@ impl SourceState {
         inner.troubles.remove(task);
     }
 
-    pub(crate) fn suffers(&self, task: &str, error: String) {
-        self.lock().troubles.insert(task.to_owned(), error);
+    /// True if the task did not suffer before.
+    pub(crate) fn suffers(&self, task: &str, error: String) -> bool {
+        self.lock().troubles.insert(task.to_owned(), error).is_none()
     }
 
     /// What the task suffered from is over, or the task is.

@@ -26,7 +26,7 @@ pub(super) type Consumer = StreamConsumer<Context>;
 pub(super) type Place = (String, i32);
 
 /// The name under which troubles with the brokers are kept.
-const BROKERS: &str = "brokers";
+pub(super) const BROKERS: &str = "brokers";
 
 /// Listens to the consumer.
 pub(super) struct Context {
@@ -88,11 +88,14 @@ fn settings(config: &KafkaConfig) -> ClientConfig {
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 warn!(facility, "librdkafka: {message}");
             }
             RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => info!(facility, "librdkafka: {message}"),
-            RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => debug!(facility, "librdkafka: {message}"),
+            // Errors are each attempt to connect; that there is trouble is told once, by the source.
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+                debug!(facility, "librdkafka: {message}");
+            }
         }
     }
 

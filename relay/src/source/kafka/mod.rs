@@ -27,7 +27,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use self::{
     client::{Consumer, Place},
@@ -146,8 +146,11 @@ impl KafkaSource {
             info!("a topic does not exist yet: it comes with its first row");
             return;
         }
-        warn!(%error, "Kafka has trouble");
-        self.carrier.state.suffers(READER, error.to_string());
+        if self.carrier.state.suffers(client::BROKERS, error.to_string()) {
+            warn!(%error, "Kafka has trouble; looking for it until it is back");
+        } else {
+            debug!(%error, "Kafka still has trouble");
+        }
     }
 }
 
