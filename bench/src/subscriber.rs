@@ -102,11 +102,7 @@ async fn connect_reply(socket: &mut Socket) -> anyhow::Result<HashSet<i64>> {
     bail!("the hub closed the connection")
 }
 
-async fn read(
-    mut socket: Socket,
-    newest: Newest,
-    leaving: CancellationToken,
-) -> anyhow::Result<Vec<Sighting>> {
+async fn read(mut socket: Socket, newest: Newest, leaving: CancellationToken) -> anyhow::Result<Vec<Sighting>> {
     let mut sightings = Vec::new();
     loop {
         let message = tokio::select! {
