@@ -51,7 +51,7 @@ async fn events_arrive_by_room_with_id_type_and_mode_in_headers_and_the_payload_
 
     assert_eq!(records.len(), 17, "deletes are no events");
     let ids: Vec<String> =
-        sqlx::query_scalar("select event_uuid::text from chat_cdc").fetch_all(&database.pool).await.unwrap();
+        sqlx::query_scalar("select event_id::text from chat_cdc").fetch_all(&database.pool).await.unwrap();
     let last = records.iter().find(|record| record.value["data"]["text"] == "later 0").expect("the last event");
     assert_eq!(last.headers, format!("id:{},eventType:message.text,mode:cdc", ids[0]));
     assert_eq!(last.key, "100");

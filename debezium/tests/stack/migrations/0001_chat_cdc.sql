@@ -8,7 +8,7 @@ create table chat_cdc (
     aggregate_type text not null default 'room',
     aggregate_id text not null,
     event_type text not null default 'message.text',
-    event_uuid uuid not null default gen_random_uuid(),
+    event_id uuid not null default gen_random_uuid(),
     mode text not null default 'cdc'
 );
 
