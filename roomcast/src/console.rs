@@ -3,7 +3,11 @@
 //! The log goes to standard error; standard output carries only these lines and the answers of commands.
 #![expect(clippy::print_stdout, reason = "this module is the one that prints")]
 
+mod waiting;
+
 use std::fmt::Display;
+
+pub use waiting::Waiting;
 
 /// Says something on standard output.
 pub fn say(line: impl Display) {

@@ -250,6 +250,10 @@ pub struct Listen {
     /// Send session cookies over HTTPS only: set it wherever browsers come in by HTTPS
     #[arg(long, env = "ROOMCAST_SECURE_COOKIES")]
     pub secure_cookies: bool,
+    /// Let a message name the way that it travels by ("mode" in POST /api/rooms/{id}/messages)
+    /// [default: in `demo` on a loopback address]
+    #[arg(long, env = "ROOMCAST_ALLOW_REQUEST_MODE", num_args = 0..=1, default_missing_value = "true")]
+    pub allow_request_mode: Option<bool>,
 }
 
 /// The truth.
@@ -324,6 +328,13 @@ pub struct Sockets {
     pub history_size: usize,
 }
 
+impl Listen {
+    /// Whether a request may name its mode; `by_default` holds where nobody said.
+    pub fn allows_request_mode(&self, by_default: bool) -> bool {
+        self.allow_request_mode.unwrap_or(by_default && self.address.ip().is_loopback())
+    }
+}
+
 impl DemoUsers {
     /// Whether to seed them; `by_default` holds where nobody said.
     pub fn wanted(&self, listen: SocketAddr, by_default: bool) -> bool {
@@ -348,6 +359,7 @@ mod tests {
         assert!(demo.listen.address.ip().is_loopback());
         assert!(demo.secrets.check(demo.listen.address).is_ok());
         assert!(demo.users.wanted(demo.listen.address, true));
+        assert!(demo.listen.allows_request_mode(true) && !demo.listen.allows_request_mode(false));
     }
 
     #[test]
@@ -356,6 +368,7 @@ mod tests {
         let refusal = demo.secrets.check(demo.listen.address).unwrap_err().to_string();
         assert!(refusal.contains("ROOMCAST_API_KEY") && !refusal.contains("ROOMCAST_TOKEN_SECRET"), "{refusal}");
         assert!(!demo.users.wanted(demo.listen.address, true));
+        assert!(!demo.listen.allows_request_mode(true));
     }
 
     #[test]

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use backend::{ApiState, BackendConfig, CommitHook};
+use backend::{ApiState, BackendConfig};
 use relay::Notifier;
 use serde_json::Value;
-use sqlx::PgPool;
 
 use crate::{
     adapters::{Direct, Notify, RemoteHubs},
@@ -38,7 +37,12 @@ pub(super) async fn run(settings: config::Backend, lifecycle: &Lifecycle) -> any
         notifying.run(stopping).await;
         Ok(())
     });
-    let api = api_state(db, &settings.secrets, &settings.listen, demo_users, Arc::new(Notify(notifier)));
+    let config = BackendConfig {
+        demo: demo_users,
+        allow_request_mode: settings.listen.allows_request_mode(false),
+        ..config_of(&settings.secrets, &settings.listen)
+    };
+    let api = ApiState::new(db, config, Arc::new(Notify(notifier)));
     let api = if settings.hubs.is_empty() {
         api
     } else {
@@ -56,15 +60,12 @@ pub(super) async fn run(settings: config::Backend, lifecycle: &Lifecycle) -> any
     played
 }
 
-pub(super) fn api_state(
-    db: PgPool,
-    secrets: &config::Secrets,
-    listen: &config::Listen,
-    demo: bool,
-    hook: Arc<dyn CommitHook>,
-) -> ApiState {
-    let config = BackendConfig::new(secrets.token_secret.expose(), secrets.internal_key.expose());
-    ApiState::new(db, BackendConfig { demo, secure_cookies: listen.secure_cookies, ..config }, hook)
+/// What both shapes have in common.
+pub(super) fn config_of(secrets: &config::Secrets, listen: &config::Listen) -> BackendConfig {
+    BackendConfig {
+        secure_cookies: listen.secure_cookies,
+        ..BackendConfig::new(secrets.token_secret.expose(), secrets.internal_key.expose())
+    }
 }
 
 pub(super) fn pages_and_api(api: &ApiState, hub_url: Option<String>) -> axum::Router {

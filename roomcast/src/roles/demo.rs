@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::backend::{ApiState, BackendConfig};
 use anyhow::Context;
 use hub::Hub;
 use relay::Wakeup;
@@ -16,7 +17,6 @@ use crate::{
 
 mod cdc;
 mod postgres;
-mod waiting;
 
 pub(super) use postgres::running as running_database;
 
@@ -74,8 +74,12 @@ async fn play(
     let hub =
         Hub::start(hub_role::config_of(&settings.sockets, &settings.secrets), Arc::new(LocalAuthority(db.clone())))?;
     let relay = relay_role::start(url, &sources, wal, Arc::new(LocalHub(hub.clone())), wakeup.clone(), lifecycle)?;
-    let api = backend_role::api_state(db, &settings.secrets, &settings.listen, demo_users, Arc::new(Wake(wakeup)))
-        .with_publisher(Arc::new(Direct(LocalHub(hub.clone()))));
+    let config = BackendConfig {
+        demo: demo_users,
+        allow_request_mode: settings.listen.allows_request_mode(true),
+        ..backend_role::config_of(&settings.secrets, &settings.listen)
+    };
+    let api = ApiState::new(db, config, Arc::new(Wake(wakeup))).with_publisher(Arc::new(Direct(LocalHub(hub.clone()))));
 
     let parts = relay_role::health_of(hub_role::health_of(backend_role::health_of(&api), &hub), relay);
     let app = backend_role::pages_and_api(&api, None).merge(hub.router()).merge(health::router(parts, metrics));

@@ -6,7 +6,7 @@ use anyhow::Context;
 use debezium::{Bundle, Connector, Database, Kind, Options, Profile, Stack};
 use embedded_postgres::Directories;
 
-use super::waiting::Waiting;
+use crate::console::Waiting;
 
 /// The running stack. It ends with this program, however this program ends.
 pub(super) struct Cdc(Stack);

@@ -6,8 +6,7 @@ use anyhow::Context;
 use embedded_postgres::{Directories, Options, Search, Server};
 use sqlx::{Connection, PgConnection};
 
-use super::waiting::Waiting;
-use crate::config;
+use crate::{config, console::Waiting};
 
 /// The database of the chat on that server.
 const DATABASE: &str = "roomcast";

@@ -5,13 +5,15 @@ use std::time::Duration;
 use embedded_postgres::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::console;
+use super::say;
 
 /// Moves while a step takes long; where there is no terminal, each step is a line of its own.
-pub(super) struct Waiting(ProgressBar);
+#[derive(Debug)]
+pub struct Waiting(ProgressBar);
 
 impl Waiting {
-    pub(super) fn begin() -> Self {
+    /// Begins to wait, with nothing said yet.
+    pub fn begin() -> Self {
         let spinner = ProgressBar::new_spinner();
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
             spinner.set_style(style);
@@ -21,24 +23,25 @@ impl Waiting {
     }
 
     /// Where the steps are told.
-    pub(super) fn progress(&self) -> Progress {
+    pub fn progress(&self) -> Progress {
         let spinner = self.0.clone();
         Progress::new(move |step| show(&spinner, &step.to_string()))
     }
 
     /// Says what is going on now.
-    pub(super) fn say(&self, step: &str) {
+    pub fn say(&self, step: &str) {
         show(&self.0, step);
     }
 
-    pub(super) fn end(self) {
+    /// Clears the line.
+    pub fn end(self) {
         self.0.finish_and_clear();
     }
 }
 
 fn show(spinner: &ProgressBar, step: &str) {
     if spinner.is_hidden() {
-        console::say(format_args!("… {step}"));
+        say(format_args!("… {step}"));
     } else {
         spinner.set_message(step.to_owned());
     }
