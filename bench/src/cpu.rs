@@ -16,6 +16,8 @@ pub struct Watched {
     pub server: Vec<u32>,
     /// PostgreSQL's first process; all its descendants count.
     pub postgres: Option<u32>,
+    /// Kafka and Connect, where they run.
+    pub kafka: Vec<u32>,
 }
 
 /// Used CPU time, user and system, at one moment or between two.
@@ -25,6 +27,8 @@ pub struct CpuTime {
     pub server: Duration,
     /// PostgreSQL.
     pub postgres: Duration,
+    /// Kafka and Connect.
+    pub kafka: Duration,
     /// This program and the children that it has waited for.
     pub client: Duration,
     /// The whole machine.
@@ -36,7 +40,8 @@ impl Watched {
     pub fn read(&self) -> CpuTime {
         let processes = if self.postgres.is_some() { all_processes() } else { HashMap::new() };
         CpuTime {
-            server: self.server.iter().filter_map(|&pid| process(pid)).map(|stat| stat.own).sum(),
+            server: each(&self.server),
+            kafka: each(&self.kafka),
             postgres: self.postgres.map_or(Duration::ZERO, |pid| tree(pid, &processes)),
             client: process(std::process::id()).map_or(Duration::ZERO, |stat| stat.own + stat.reaped),
             machine: fs::read_to_string("/proc/stat").map_or(Duration::ZERO, |text| busy(&text)),
@@ -49,6 +54,7 @@ impl Watched {
         CpuTime {
             server: now.server.saturating_sub(before.server),
             postgres: now.postgres.saturating_sub(before.postgres),
+            kafka: now.kafka.saturating_sub(before.kafka),
             client: now.client.saturating_sub(before.client),
             machine: now.machine.saturating_sub(before.machine),
         }
@@ -62,7 +68,7 @@ impl CpuTime {
         if self.postgres.is_zero() {
             return "–".to_owned();
         }
-        let foreign = self.machine.saturating_sub(self.server + self.postgres + self.client).as_secs_f64();
+        let foreign = self.machine.saturating_sub(self.server + self.postgres + self.kafka + self.client).as_secs_f64();
         format!("{:.0} %", 100.0 * foreign / (wall.as_secs_f64() * machine::cores() as f64))
     }
 }
@@ -81,6 +87,10 @@ struct Stat {
     own: Duration,
     /// Of children that ended and were waited for.
     reaped: Duration,
+}
+
+fn each(pids: &[u32]) -> Duration {
+    pids.iter().filter_map(|&pid| process(pid)).map(|stat| stat.own).sum()
 }
 
 fn process(pid: u32) -> Option<Stat> {

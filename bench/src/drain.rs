@@ -116,7 +116,8 @@ impl Drain {
         let clients = usize::from(!self.no_subscriber);
         let client = stage.subscribe(&websocket, clients, READ_BUFFER).await?.pop();
 
-        let mut watched = Watched { server: self.server_pids.clone(), postgres: self.postgres_pid };
+        let mut watched =
+            Watched { server: self.server_pids.clone(), postgres: self.postgres_pid, ..Watched::default() };
         let backlog = write_backlog(database, stage, self.rows).await?;
         let begin = (Instant::now(), unix_micros());
         // Writing the rows is not draining them. What the relay does in this millisecond is not counted.

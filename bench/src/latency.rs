@@ -26,7 +26,8 @@ use crate::{
 };
 
 /// What is written: together with its envelope about the 200 bytes of the peer's measurement.
-const TEXT: &str = "Fifty rooms, four people, and one sentence of an ordinary length, as it is said in a chat.";
+pub(crate) const TEXT: &str =
+    "Fifty rooms, four people, and one sentence of an ordinary length, as it is said in a chat.";
 /// One read of a client takes a few frames at most.
 const READ_BUFFER: usize = 4 << 10;
 /// How long the last deliveries may take.
@@ -62,6 +63,9 @@ pub struct Latency {
     /// PostgreSQL's first process, to count its CPU time as well
     #[arg(long)]
     pub postgres_pid: Option<u32>,
+    /// Processes of Kafka and Connect whose CPU time is counted
+    #[arg(long = "kafka-pid")]
+    pub kafka_pids: Vec<u32>,
 }
 
 /// What came out.
@@ -71,6 +75,8 @@ pub struct Outcome {
     pub rate: u32,
     /// Written while it was measured.
     pub messages: usize,
+    /// Written in all, before it was measured too.
+    pub written: usize,
     /// Commit acknowledged → frame read.
     pub from_commit: Durations,
     /// POST sent → frame read.
@@ -103,7 +109,8 @@ impl Latency {
         let warm_up = write(stage, self.rate, Duration::from_secs(self.warm_up)).await?;
         wait(&clients, &warm_up).await?;
 
-        let watched = Watched { server: self.server_pids.clone(), postgres: self.postgres_pid };
+        let watched =
+            Watched { server: self.server_pids.clone(), postgres: self.postgres_pid, kafka: self.kafka_pids.clone() };
         let (before, start) = (watched.read(), Instant::now());
         let posted = write(stage, self.rate, Duration::from_secs(self.seconds)).await?;
         let waited = wait(&clients, &posted).await;
@@ -133,6 +140,7 @@ impl Latency {
         Outcome {
             rate: self.rate,
             messages: posted.len(),
+            written: warm_up.len() + posted.len(),
             from_commit: Durations::of(deliveries().map(|(at, post)| at - post.committed_at).collect()),
             from_post: Durations::of(deliveries().map(|(at, post)| at - post.sent_at).collect()),
             reply: Durations::of(posted.iter().map(|post| post.answered_at - post.sent_at).collect()),
@@ -241,6 +249,7 @@ mod tests {
             subscribers: 2,
             server_pids: Vec::new(),
             postgres_pid: None,
+            kafka_pids: Vec::new(),
         };
         let seen = [vec![sight(1, 9), sight(2, 1400)], vec![sight(2, 1600)]];
         let outcome = latency.evaluate(&[post(1, 0)], &[post(2, 1000)], &seen, CpuTime::default(), Duration::ZERO);

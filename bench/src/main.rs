@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bench::{console, drain, latency, machine, suite, writes};
+use bench::{console, drain, latency, machine, modes, suite, writes};
 use clap::{Parser, Subcommand};
 
 /// Measures Roomcast: from commit to client, the drain of a backlog, messages written a second.
@@ -21,6 +21,8 @@ enum What {
     Drain(drain::Drain),
     /// How many messages a second are written, beside pgbench; in a database of its own
     Writes(writes::Writes),
+    /// Every broadcast mode under the same loads, with Kafka and Debezium, on a release build
+    Modes(modes::Modes),
     /// Everything, on a release build and a private PostgreSQL that it starts and stops
     All(suite::Suite),
 }
@@ -45,6 +47,7 @@ async fn main() -> ExitCode {
 async fn run(what: What) -> anyhow::Result<()> {
     let table = match what {
         What::All(suite) => return suite.run().await,
+        What::Modes(modes) => return modes.run().await,
         What::Latency(latency) => latency::table(&[("as it runs", latency.measure().await?)]),
         What::Drain(drain) => drain::table(&[("as it runs", drain.measure().await?)]),
         What::Writes(writes) => writes::table(&writes.measure().await?),

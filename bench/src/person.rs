@@ -1,6 +1,9 @@
 //! A person at the HTTP API: signs in, joins rooms, posts, and notes when.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
@@ -10,6 +13,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use protocol::Mode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -20,6 +24,9 @@ use crate::{clock::unix_micros, delivery::Line};
 const COMMITTED_AT: &str = "roomcast-committed-at";
 /// No request takes this long, unless something is broken.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a mode may not be had after a start.
+const UNTIL_OFFERED: Duration = Duration::from_mins(1);
 
 /// A pool of keep-alive connections to one backend. It grows when all of them are busy.
 #[derive(Clone)]
@@ -82,6 +89,11 @@ impl Http {
         Ok(Person { http: self.clone(), cookie, id })
     }
 
+    /// What is there, as text.
+    pub async fn text(&self, path: &str) -> anyhow::Result<String> {
+        Ok(String::from_utf8(self.send(Method::GET, path, "", None).await?.body.into())?)
+    }
+
     async fn send(&self, method: Method, path: &str, cookie: &str, body: Option<&Value>) -> anyhow::Result<Answer> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.origin));
         if !cookie.is_empty() {
@@ -129,6 +141,18 @@ impl Person {
     /// Becomes a member.
     pub async fn join(&self, room: i64) -> anyhow::Result<()> {
         self.send(Method::POST, &format!("/api/rooms/{room}/join"), None).await.map(drop)
+    }
+
+    /// Switches the broadcast mode, as an administrator. A relay that has just started offers its modes a little later.
+    pub async fn switch_to(&self, mode: Mode) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        loop {
+            let switched = self.send(Method::PUT, "/api/settings/broadcast-mode", Some(&json!({ "mode": mode }))).await;
+            match switched {
+                Err(_) if begin.elapsed() < UNTIL_OFFERED => tokio::time::sleep(Duration::from_millis(100)).await,
+                switched => return switched.map(drop),
+            }
+        }
     }
 
     /// Posts once.

@@ -18,6 +18,8 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
+use crate::console;
+
 const START: Duration = Duration::from_mins(1);
 const STOP: Duration = Duration::from_secs(30);
 
@@ -35,7 +37,14 @@ pub struct Product {
 impl Product {
     /// `roomcast demo` on this database.
     pub async fn one_process(executable: &Path, database: &str) -> anyhow::Result<Self> {
-        let demo = Process::start(executable, &["demo", "--listen", ANY_PORT, "--database-url", database]).await?;
+        Self::one_process_with(executable, database, &[]).await
+    }
+
+    /// The same with more settings.
+    pub async fn one_process_with(executable: &Path, database: &str, more: &[String]) -> anyhow::Result<Self> {
+        let demo = ["demo", "--listen", ANY_PORT, "--database-url", database];
+        let args: Vec<&str> = demo.into_iter().chain(more.iter().map(String::as_str)).collect();
+        let demo = Process::start(executable, &args).await?;
         let (url, websocket) = (demo.origin(), demo.websocket());
         Ok(Self { processes: vec![demo], hub: url.clone(), url, websocket })
     }
@@ -166,8 +175,17 @@ fn tail(log: &mut File) -> String {
     lines[lines.len().saturating_sub(15)..].join("\n")
 }
 
+/// The named executable, else one that is built now.
+pub async fn product_or_build(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
+    }
+    console::progress("building the product in release mode");
+    build().await
+}
+
 /// Builds the product in release mode and says where its executable is.
-pub async fn build() -> anyhow::Result<PathBuf> {
+async fn build() -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut build = Command::new(cargo);

@@ -60,7 +60,7 @@ pub(crate) const INTO_HUB: &str = "one process, no subscriber";
 impl Suite {
     /// Runs everything and prints the report.
     pub async fn run(&self) -> anyhow::Result<()> {
-        let executable = self.executable().await?;
+        let executable = product::product_or_build(self.roomcast.as_deref()).await?;
         let load = machine::load();
         let postgres = Postgres::start(self.postgres_bin.clone()).await?;
         let measured = self.measure(&executable, &postgres).await;
@@ -74,14 +74,6 @@ impl Suite {
         Ok(())
     }
 
-    async fn executable(&self) -> anyhow::Result<PathBuf> {
-        if let Some(executable) = &self.roomcast {
-            return Ok(executable.clone());
-        }
-        console::progress("building the product in release mode");
-        product::build().await
-    }
-
     async fn measure(&self, executable: &std::path::Path, postgres: &Postgres) -> anyhow::Result<Figures> {
         let mut figures = Figures::default();
         let database = postgres::create_database(&postgres.url("postgres"), "one").await?;
@@ -90,7 +82,7 @@ impl Suite {
         let drain = self.drain(&product, postgres, &database);
         figures.drain.push((ONE, drain.measure().await?));
         figures.drain.push((INTO_HUB, Drain { no_subscriber: true, ..drain }.measure().await?));
-        let watched = Watched { server: product.pids(), postgres: Some(postgres.pid()) };
+        let watched = Watched { server: product.pids(), postgres: Some(postgres.pid()), ..Watched::default() };
         let through_http = through_http(&product.url, self.load, &watched).await?;
         product.stop().await?;
 
@@ -138,6 +130,7 @@ impl Suite {
             subscribers: 5,
             server_pids: product.pids(),
             postgres_pid: Some(postgres.pid()),
+            kafka_pids: Vec::new(),
         };
         let stage = Stage::prepare(&product.url, 50).await?;
         for rate in RATES {

@@ -151,7 +151,7 @@ impl Writes {
         let mut lines = measured?;
         if let Some(url) = &self.url {
             lines.extend(
-                through_http(url, self.load, &Watched { server: Vec::new(), postgres: self.postgres_pid }).await?,
+                through_http(url, self.load, &Watched { postgres: self.postgres_pid, ..Watched::default() }).await?,
             );
         }
         Ok(lines)
@@ -186,7 +186,7 @@ impl Writes {
     async fn run(&self, scene: &Scene, pgbench: Option<&Pgbench>, rooms: u16, way: Way) -> anyhow::Result<Figure> {
         scene.reset().await?;
         let load = Load { write_rooms: rooms, ..self.load };
-        let watched = Watched { server: Vec::new(), postgres: self.postgres_pid };
+        let watched = Watched { postgres: self.postgres_pid, ..Watched::default() };
         match (way, pgbench) {
             (Way::Pgbench, Some(pgbench)) => pgbench.run(scene, load, &watched).await,
             (Way::Pgbench, None) => anyhow::bail!("pgbench is not installed"),
