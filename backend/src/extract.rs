@@ -86,7 +86,7 @@ impl<S: Send + Sync> FromRequestParts<S> for RoomPath {
     }
 }
 
-/// Whom the connection came from. Behind a proxy that is the proxy, for everybody.
+/// Whom the connection came from. Behind a proxy the executable puts here what the proxy says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientIp(pub Option<IpAddr>);
 

@@ -1,12 +1,13 @@
 //! Serves a router on an address until the stop, with what every request gets: an id, a span, a caught panic.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context;
 use axum::{
     Router,
-    extract::Request,
+    extract::{ConnectInfo, Request},
     http::{HeaderName, Response},
+    middleware::map_request,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -19,12 +20,27 @@ use tower_http::{
 use tracing::{Span, debug, info_span};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Takes the address; port 0 takes a free one.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}: choose another with --listen or ROOMCAST_LISTEN"))
+}
+
+/// Where a proxy stands before this, the address that it names takes the place of its own.
+pub fn behind_proxy(router: Router, is_so: bool) -> Router {
+    if !is_so {
+        return router;
+    }
+    router.layer(map_request(async |mut request: Request| {
+        let named = request.headers().get(REAL_IP).and_then(|ip| ip.to_str().ok()?.parse::<IpAddr>().ok());
+        if let Some(ip) = named {
+            request.extensions_mut().insert(ConnectInfo(SocketAddr::new(ip, 0)));
+        }
+        request
+    }))
 }
 
 /// Serves until `stopping`; requests in flight are finished.
@@ -50,4 +66,27 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: Cancellation
 fn request_span(request: &Request) -> Span {
     let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
     info_span!("request", method = %request.method(), path = request.uri().path(), id)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, routing::get};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn seen(behind: bool, header: &str) -> String {
+        let routes = Router::new().route("/", get(async |ConnectInfo(from): ConnectInfo<SocketAddr>| from.to_string()));
+        let mut request = Request::builder().uri("/").header("x-real-ip", header).body(Body::empty()).unwrap();
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([10, 0, 0, 1], 77))));
+        let answer = behind_proxy(routes, behind).oneshot(request).await.unwrap();
+        String::from_utf8(axum::body::to_bytes(answer.into_body(), 100).await.unwrap().to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_address_of_a_client_is_what_the_proxy_says_only_where_there_is_one() {
+        assert_eq!(seen(false, "192.0.2.7").await, "10.0.0.1:77");
+        assert_eq!(seen(true, "192.0.2.7").await, "192.0.2.7:0");
+        assert_eq!(seen(true, "nonsense").await, "10.0.0.1:77");
+    }
 }

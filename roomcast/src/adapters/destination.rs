@@ -9,7 +9,7 @@ use protocol::Command;
 use relay::{Destination, DestinationError, Verdict};
 use serde::{Deserialize, Serialize};
 
-use super::http;
+use super::{http, roster::Roster};
 
 /// Error code of the server API for "try again"; every other code says that the command can never pass.
 const INTERNAL: u32 = 100;
@@ -38,7 +38,7 @@ fn verdict(code: u32, reason: String) -> Verdict {
 /// Hubs elsewhere. Each serves every room, so each gets every command; a batch has arrived when all have it.
 pub struct RemoteHubs {
     http: reqwest::Client,
-    hubs: Vec<String>,
+    hubs: Roster,
     api_key: String,
 }
 
@@ -67,9 +67,9 @@ impl RemoteHubs {
     /// A hub that does not answer within this time is down; the batch is sent again.
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    /// Hubs at these origins, such as `http://127.0.0.1:8001`.
-    pub fn new(hubs: Vec<String>, api_key: String) -> anyhow::Result<Self> {
-        Ok(Self { http: http::client(Self::PATIENCE)?, hubs, api_key })
+    /// Hubs at these origins, such as `http://127.0.0.1:8001`, or behind names, such as `dns+http://hubs:8001`.
+    pub fn new(hubs: &[String], api_key: String) -> anyhow::Result<Self> {
+        Ok(Self { http: http::client(Self::PATIENCE)?, hubs: Roster::of(hubs), api_key })
     }
 
     async fn deliver_to(&self, hub: &str, commands: &[Command]) -> Result<Vec<Verdict>, DestinationError> {
@@ -103,7 +103,8 @@ impl RemoteHubs {
 #[async_trait]
 impl Destination for RemoteHubs {
     async fn deliver(&self, commands: &[Command]) -> Result<Vec<Verdict>, DestinationError> {
-        let each = try_join_all(self.hubs.iter().map(|hub| self.deliver_to(hub, commands))).await?;
+        let hubs = self.hubs.present().map_err(DestinationError::new)?;
+        let each = try_join_all(hubs.iter().map(|hub| self.deliver_to(hub, commands))).await?;
         Ok(each.into_iter().reduce(all_of).unwrap_or_default())
     }
 }

@@ -5,8 +5,9 @@
 mod authority;
 mod commit;
 mod destination;
-mod http;
+pub(crate) mod http;
 mod publisher;
+mod roster;
 
 pub use authority::{LocalAuthority, RemoteAuthority};
 pub use commit::{Notify, Wake};

@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 use secret::DEMO_SECRET;
 pub use secret::{Secret, Secrets};
-use value::{duration, origin};
+use value::{duration, hubs, origin};
 
 use crate::telemetry::LogSettings;
 
@@ -53,6 +53,8 @@ pub enum Role {
     Mode(Mode),
     /// Lists, shows, replays or discards rows that could not be delivered
     DeadLetters(DeadLetters),
+    /// Asks a running process whether it is ready, and exits with 0 or 1
+    Health(Health),
 }
 
 /// Settings of `roomcast demo`.
@@ -106,8 +108,9 @@ pub struct Backend {
     /// they use the page's own origin
     #[arg(long, env = "ROOMCAST_HUB_PUBLIC_URL")]
     pub hub_public_url: Option<String>,
-    /// Hubs that this backend publishes to itself, such as http://127.0.0.1:8001; the modes api and api_cdc need them
-    #[arg(long = "hub", env = "ROOMCAST_HUB_URLS", value_delimiter = ',', value_parser = origin)]
+    /// Hubs that this backend publishes to itself, such as http://127.0.0.1:8001; the modes api and api_cdc need them.
+    /// dns+http://hubs:8001 means every address of that name
+    #[arg(long = "hub", env = "ROOMCAST_HUB_URLS", value_delimiter = ',', value_parser = hubs)]
     pub hubs: Vec<String>,
     /// Bring the schema up to date before starting
     #[arg(long, env = "ROOMCAST_MIGRATE")]
@@ -126,8 +129,9 @@ pub struct Relay {
     /// A direct connection for the relay where DATABASE_URL goes through a pooler: LISTEN and session locks need one
     #[arg(long, env = "ROOMCAST_RELAY_DATABASE_URL", hide_env_values = true)]
     pub relay_database_url: Option<Secret>,
-    /// The hubs to deliver to, such as http://127.0.0.1:8001; every one gets every row
-    #[arg(long = "hub", env = "ROOMCAST_HUB_URLS", value_delimiter = ',', required = true, value_parser = origin)]
+    /// The hubs to deliver to, such as http://127.0.0.1:8001; every one gets every row. dns+http://hubs:8001 means every
+    /// address of that name, looked up all the time
+    #[arg(long = "hub", env = "ROOMCAST_HUB_URLS", value_delimiter = ',', required = true, value_parser = hubs)]
     pub hubs: Vec<String>,
     /// The hubs' API key
     #[arg(long, env = "ROOMCAST_API_KEY", hide_env_values = true, default_value = DEMO_SECRET)]
@@ -146,6 +150,10 @@ pub struct Hub {
     /// The backend, which knows who may hear what, such as http://127.0.0.1:8000
     #[arg(long, env = "ROOMCAST_BACKEND_URL", value_parser = origin)]
     pub backend: String,
+    /// Take sockets only this long after the start, where relays find hubs by name: they shall know this one before
+    /// browsers do
+    #[arg(long, env = "ROOMCAST_SOCKETS_AFTER", value_parser = duration)]
+    pub sockets_after: Option<Duration>,
     /// Who may talk to whom.
     #[command(flatten)]
     pub secrets: Secrets,
@@ -241,6 +249,17 @@ pub struct Letters {
     pub all: bool,
 }
 
+/// Settings of `roomcast health`.
+#[derive(Args, Debug, Clone)]
+pub struct Health {
+    /// Where that process listens
+    #[arg(long, env = "ROOMCAST_LISTEN", default_value = "127.0.0.1:8000")]
+    pub listen: SocketAddr,
+    /// What to ask instead of /readyz there
+    #[arg(long)]
+    pub url: Option<String>,
+}
+
 /// Where people come in.
 #[derive(Args, Debug, Clone)]
 pub struct Listen {
@@ -254,6 +273,9 @@ pub struct Listen {
     /// [default: in `demo` on a loopback address]
     #[arg(long, env = "ROOMCAST_ALLOW_REQUEST_MODE", num_args = 0..=1, default_missing_value = "true")]
     pub allow_request_mode: Option<bool>,
+    /// Believe X-Real-IP: only behind a proxy that sets it itself, and that nobody can come around
+    #[arg(long, env = "ROOMCAST_BEHIND_PROXY")]
+    pub behind_proxy: bool,
 }
 
 /// The truth.
@@ -379,10 +401,22 @@ mod tests {
             (["demo", "--batch-size", "0"], "--batch-size"),
             (["demo", "--listen", "nowhere"], "--listen"),
             (["hub", "--backend", "ftp://x"], "--backend"),
+            (["hub", "--backend", "dns+http://x"], "--backend"),
+            (["relay", "--hub", "dns+http://hubs"], "--hub"),
+            (["relay", "--api-key", "file:/is/not/there"], "--api-key"),
         ] {
             let error = Cli::try_parse_from(["roomcast"].iter().chain(&args)).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn a_secret_can_be_in_a_file() {
+        let file = std::env::temp_dir().join(format!("roomcast-secret-{}", std::process::id()));
+        std::fs::write(&file, "what the file holds\n").unwrap();
+        let demo = demo(&["--token-secret", &format!("file:{}", file.display())]);
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(demo.secrets.token_secret.expose(), "what the file holds");
     }
 
     #[test]

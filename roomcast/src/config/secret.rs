@@ -1,8 +1,8 @@
 //! Secrets: never printed, and never the demo's where others can reach them.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, fs, net::SocketAddr};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 
 /// Who may talk to whom. The defaults are known to everyone and work on loopback only.
@@ -57,7 +57,7 @@ fn refuse_demo_secrets(listen: SocketAddr, secrets: &[(&str, &Secret)]) -> anyho
     Ok(())
 }
 
-/// A text that is never printed.
+/// A text that is never printed. `file:/path` means what that file holds, for secrets that are mounted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -75,9 +75,11 @@ impl fmt::Debug for Secret {
 }
 
 impl std::str::FromStr for Secret {
-    type Err = std::convert::Infallible;
+    type Err = anyhow::Error;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let Some(path) = text.strip_prefix("file:") else { return Ok(Self(text.to_owned())) };
+        let held = fs::read_to_string(path).with_context(|| format!("{path} cannot be read"))?;
+        Ok(Self(held.trim_end_matches(['\r', '\n']).to_owned()))
     }
 }

@@ -24,3 +24,16 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
         _ => Err(format!("\"{text}\" must look like http://host:port")),
     }
 }
+
+/// An origin, or `dns+http://name:port` for all that the name stands for.
+pub(super) fn hubs(text: &str) -> Result<String, String> {
+    match text.strip_prefix("dns+") {
+        None => origin(text),
+        Some(rest) => match rest.parse::<axum::http::Uri>() {
+            Ok(uri) if uri.scheme_str() == Some("http") && uri.port().is_some() && uri.path().len() <= 1 => {
+                Ok(text.trim_end_matches('/').to_owned())
+            }
+            _ => Err(format!("\"{text}\" must look like dns+http://name:port")),
+        },
+    }
+}

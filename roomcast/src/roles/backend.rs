@@ -46,12 +46,13 @@ pub(super) async fn run(settings: config::Backend, lifecycle: &Lifecycle) -> any
     let api = if settings.hubs.is_empty() {
         api
     } else {
-        let hubs = RemoteHubs::new(settings.hubs.clone(), settings.secrets.api_key.expose().to_owned())?;
+        let hubs = RemoteHubs::new(&settings.hubs, settings.secrets.api_key.expose().to_owned())?;
         api.with_publisher(Arc::new(Direct(hubs)))
     };
     let listener = server::bind(address).await?;
     let address = listener.local_addr()?;
     let app = pages_and_api(&api, settings.hub_public_url).merge(health::router(health_of(&api), metrics));
+    let app = server::behind_proxy(app, settings.listen.behind_proxy);
     lifecycle.run("the HTTP server", server::serve(listener, app, lifecycle.stopping()));
     console::say(format_args!("Roomcast backend is ready at http://{address}"));
 

@@ -83,6 +83,7 @@ async fn play(
 
     let parts = relay_role::health_of(hub_role::health_of(backend_role::health_of(&api), &hub), relay);
     let app = backend_role::pages_and_api(&api, None).merge(hub.router()).merge(health::router(parts, metrics));
+    let app = server::behind_proxy(app, settings.listen.behind_proxy);
     lifecycle.run("the HTTP server", server::serve(listener, app, lifecycle.stopping()));
     welcome(address, demo_users);
 

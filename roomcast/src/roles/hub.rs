@@ -1,7 +1,13 @@
 //! `roomcast hub`: the sockets, asking a backend elsewhere who may hear what.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc, time::Instant};
 
+use axum::{
+    extract::Request,
+    http::StatusCode,
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+};
 use hub::{Hub, HubConfig};
 use serde_json::Value;
 
@@ -21,13 +27,40 @@ pub(super) async fn run(settings: config::Hub, lifecycle: &Lifecycle) -> anyhow:
 
     let listener = server::bind(settings.listen).await?;
     let address = listener.local_addr()?;
-    let app = hub.router().merge(health::router(health_of(Health::default(), &hub), metrics));
+    let opening = Opening(settings.sockets_after.map(|after| Instant::now() + after));
+    let sockets = hub.router().layer(from_fn(move |request, next| opening.pass(request, next)));
+    let parts = opening.health_of(health_of(Health::default(), &hub));
+    let app = sockets.merge(health::router(parts, metrics));
     lifecycle.run("the HTTP server", server::serve(listener, app, lifecycle.stopping()));
-    console::say(format_args!("Roomcast hub is ready at ws://{address}/connection/websocket"));
+    console::say(format_args!("Roomcast hub is ready at ws://{address}{SOCKET}"));
 
     lifecycle.stopping().cancelled().await;
     hub.stop().await;
     lifecycle.finished().await
+}
+
+const SOCKET: &str = "/connection/websocket";
+const NOT_OPEN: &str = "This hub has just started: relays have to find it before browsers do.";
+
+/// From when on sockets are taken. A relay is heard before.
+#[derive(Clone, Copy)]
+struct Opening(Option<Instant>);
+
+impl Opening {
+    fn is_open(self) -> bool {
+        self.0.is_none_or(|opening| opening <= Instant::now())
+    }
+
+    async fn pass(self, request: Request, next: Next) -> Response {
+        if request.uri().path() != SOCKET || self.is_open() {
+            return next.run(request).await;
+        }
+        (StatusCode::SERVICE_UNAVAILABLE, NOT_OPEN).into_response()
+    }
+
+    fn health_of(self, health: Health) -> Health {
+        health.with("sockets", move || ready(if self.is_open() { Ok(Value::Null) } else { Err(NOT_OPEN.to_owned()) }))
+    }
 }
 
 /// Rooms of one person: all of them are heard over one socket. Centrifugo's default of 128 is for chosen channels.

@@ -3,6 +3,7 @@
 mod backend;
 mod dead_letters;
 mod demo;
+mod health;
 mod hub;
 mod migrate;
 mod mode;
@@ -25,6 +26,7 @@ pub async fn run(role: Role, lifecycle: &Lifecycle) -> anyhow::Result<()> {
         Role::Migrate(settings) => migrate::run(&settings).await,
         Role::Mode(settings) => mode::run(settings).await,
         Role::DeadLetters(settings) => dead_letters::run(settings).await,
+        Role::Health(settings) => health::run(&settings).await,
     }
 }
 

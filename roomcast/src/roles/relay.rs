@@ -15,7 +15,7 @@ use crate::{
 pub(super) async fn run(settings: config::Relay, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     let metrics = telemetry::metrics()?;
     let url = settings.relay_database_url.as_ref().unwrap_or(&settings.database.url);
-    let hubs = RemoteHubs::new(settings.hubs.clone(), settings.api_key.expose().to_owned())?;
+    let hubs = RemoteHubs::new(&settings.hubs, settings.api_key.expose().to_owned())?;
     let relay = start(
         url.expose(),
         &settings.sources,
