@@ -8,6 +8,7 @@ mod membership;
 mod message;
 mod messages;
 mod read;
+mod read_model;
 mod rooms;
 mod settings;
 
@@ -71,6 +72,7 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(membership::members))
         .routes(routes!(messages::page, messages::create))
         .routes(routes!(read::mark))
+        .routes(routes!(read_model::rooms))
         .routes(routes!(settings::broadcast_mode, settings::set_broadcast_mode))
 }
 

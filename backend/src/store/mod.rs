@@ -8,6 +8,7 @@ pub mod announcements;
 pub mod cursor;
 pub mod members;
 pub mod messages;
+pub mod room_audit;
 pub mod room_view;
 pub mod rooms;
 pub mod sessions;

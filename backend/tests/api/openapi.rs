@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::app::App;
 
-const ROUTES: [&str; 17] = [
+const ROUTES: [&str; 18] = [
     "GET /api/me",
+    "GET /api/read-model/rooms",
     "GET /api/rooms",
     "GET /api/rooms/discover",
     "GET /api/rooms/{room_id}",
