@@ -1,6 +1,7 @@
 // People at their browsers: real windows in Chromium, and a note of everything that must not happen in them.
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { after, before } from 'node:test';
 import { chromium } from 'playwright-core';
 import { Product, until } from './product.mjs';
@@ -138,3 +139,14 @@ export async function reads(page, expected, what = 'the timeline') {
 }
 
 export const status = (page, words) => page.locator('[data-status-words]:visible', { hasText: words }).first();
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** What axe finds against WCAG A and AA, in words. */
+export async function findings(page) {
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() =>
+        globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+    return violations.flatMap(({ id, nodes }) =>
+        nodes.map(({ target, failureSummary }) => `${id}: ${target.join(' ')}: ${failureSummary.replace(/\s+/g, ' ')}`));
+}

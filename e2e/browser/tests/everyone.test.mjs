@@ -1,22 +1,10 @@
 // For everyone: by keyboard alone, with a screen reader, in both colours, on a small screen and at double size.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { test } from 'node:test';
-import { box, connected, goToRoom, line, roomLink, sees, stage, status, write } from '../browser.mjs';
+import { box, connected, findings, goToRoom, line, roomLink, sees, stage, status, write } from '../browser.mjs';
 import { until } from '../product.mjs';
 
 const here = stage();
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-
-/** What axe finds against WCAG A and AA, in words. */
-async function findings(page) {
-    await page.evaluate(axe);
-    const { violations } = await page.evaluate(() =>
-        globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
-    return violations.flatMap(({ id, nodes }) =>
-        nodes.map(({ target, failureSummary }) => `${id}: ${target.join(' ')}: ${failureSummary.replace(/\s+/g, ' ')}`));
-}
 
 /** Every page and every thing that opens on it. */
 async function everything(window, name, look) {

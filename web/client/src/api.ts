@@ -1,5 +1,6 @@
 // The HTTP API: one function a call, one kind of error for each thing a caller can do about it.
 
+import type { Mode, Modes } from "./modes.js";
 import type { Message, Page, Room, User } from "./types.js";
 
 /** The server answered, and said no. */
@@ -92,6 +93,15 @@ export class Api {
 
   read(room: number, version: number): Promise<{ read_version: number; unread: number }> {
     return this.#call("PUT", `/api/rooms/${room}/read`, { version });
+  }
+
+  modes(): Promise<Modes> {
+    return this.#call("GET", "/api/settings/broadcast-mode");
+  }
+
+  /** For administrators. When it answers, no message of the old mode is still to be written. */
+  switchMode(mode: Mode): Promise<Modes> {
+    return this.#call("PUT", "/api/settings/broadcast-mode", { mode });
   }
 
   async #call<T>(method: string, path: string, body?: unknown): Promise<T> {

@@ -11,6 +11,7 @@ import { byId } from "./dom.js";
 import { Drafts } from "./drafts.js";
 import { Latency } from "./latency.js";
 import { MembersPanel } from "./members.js";
+import { ModeChip } from "./modechip.js";
 import { startNewRoom } from "./newroom.js";
 import { RoomsView } from "./rooms.js";
 import { loginPath, withSeat } from "./seat.js";
@@ -22,7 +23,7 @@ import { TimelineView } from "./timeline.js";
 import { toast } from "./toasts.js";
 import type { Message, PageState, Read, Room } from "./types.js";
 import { UnsentQueue } from "./unsent.js";
-import { caughtUpWords, latencyWords, parseMicroseconds, plural, type ConnectionState } from "./words.js";
+import { caughtUpWords, parseMicroseconds, plural, type ConnectionState } from "./words.js";
 
 type Place = "welcome" | "room" | "stranger" | "discover";
 
@@ -35,6 +36,7 @@ class Chat {
   readonly #unsent = new UnsentQueue(localStorage, this.#me);
   readonly #drafts = new Drafts(localStorage, this.#me);
   readonly #latency = new Latency();
+  readonly #modeChip = new ModeChip(this.#api, this.#latency, state.me.is_admin, state.mode);
   readonly #status = new Status();
   readonly #roomsView = new RoomsView(this.#me, state.seat);
   readonly #sender = new Sender(this.#api, this.#unsent, (room) => this.#unsentChanged(room));
@@ -61,6 +63,7 @@ class Chat {
     state: (state) => this.#connectionState(state),
     message: (message, live) => this.#message(message, live),
     read: (read) => this.#read(read),
+    mode: (change) => this.#modeChip.take(change),
     subscribed: (room, standing) => this.#subscribed(room, standing),
     unsubscribed: (room) => this.#unsubscribed(room),
     settled: () => void this.#settled(),
@@ -146,6 +149,7 @@ class Chat {
   #show(place: Place): void {
     document.body.dataset["place"] = place;
     for (const name of ["welcome", "room", "stranger", "discover"]) byId(`place-${name}`).hidden = name !== place;
+    this.#modeChip.close();
     if (place !== "room") this.#members.close();
   }
 
@@ -178,11 +182,6 @@ class Chat {
     const place = entry?.name ?? (document.body.dataset["place"] === "discover" ? "Discover" : "Rooms");
     const count = this.#directory.unreadTotal;
     document.title = `${count > 0 ? `(${count > 99 ? "99+" : count}) ` : ""}${place} · Roomcast`;
-  }
-
-  #renderChip(): void {
-    const { median } = this.#latency;
-    byId("chip-latency").textContent = median === null ? "" : ` · ${latencyWords(median)}`;
   }
 
   #unsentChanged(room: number): void {
@@ -297,6 +296,7 @@ class Chat {
     if (open !== null) this.#conversation.behind(!this.#otherEpochs.delete(open));
     this.#otherEpochs.clear();
     this.#sender.resume();
+    void this.#modeChip.ask();
     this.#conversation.markRead();
     if (this.#textsBefore !== null) this.#status.note(caughtUpWords(this.#missedSince(this.#textsBefore)));
     this.#textsBefore = null;
@@ -323,7 +323,7 @@ class Chat {
 
   #message(message: Message, live: boolean): void {
     const own = message.author.id === this.#me;
-    if (own && live) this.#latency.add(clockNow() - parseMicroseconds(message.created_at));
+    if (own && live) this.#latency.add(message.mode, clockNow() - parseMicroseconds(message.created_at));
     if (own && message.client_id !== undefined) this.#unsent.remove(message.client_id);
     if (this.#directory.get(message.room) === undefined) {
       this.#ahead.set(message.room, message);
@@ -335,7 +335,7 @@ class Chat {
       this.#conversation.accept(message);
       if (message.kind !== "text") this.#members.changed();
     }
-    if (own && live) this.#renderChip();
+    if (own && live) this.#modeChip.render();
     this.#renderRooms();
   }
 

@@ -8,6 +8,7 @@
 import { Centrifuge, State, UnauthorizedError } from "centrifuge";
 import { Refused } from "./api.js";
 import { delayBefore } from "./backoff.js";
+import type { ModeChange } from "./modes.js";
 import type { ChatEvent, Message, Read } from "./types.js";
 import type { ConnectionState } from "./words.js";
 
@@ -24,6 +25,7 @@ export interface ConnectionEvents {
   /** `live`: it comes as it happens, not after an absence. */
   readonly message: (message: Message, live: boolean) => void;
   readonly read: (read: Read) => void;
+  readonly mode: (change: ModeChange) => void;
   readonly subscribed: (room: number, standing: Standing | null) => void;
   readonly unsubscribed: (room: number) => void;
   /** Connected, and all that the reply carried has been told. */
@@ -114,6 +116,7 @@ export class Connection {
     // A type that is not known yet is skipped: it never stops the ones that are.
     if (event.type === "message") this.events.message(event, this.#live);
     else if (event.type === "read") this.events.read(event);
+    else if (event.type === "mode") this.events.mode(event);
   }
 
   /** The positions stay in the SDK: the next connect recovers from them. */

@@ -11,7 +11,8 @@ export type Row =
   | { readonly kind: "day"; readonly key: string; readonly at: string }
   | { readonly kind: "unread"; readonly key: string }
   | { readonly kind: "quiet"; readonly key: string; readonly lines: readonly Message[] }
-  | { readonly kind: "message"; readonly key: string; readonly message: Message; readonly first: boolean; readonly last: boolean; readonly newest: boolean }
+  /** `named`: it came by another mode than the one before, so the mode's word stands beside its dot. */
+  | { readonly kind: "message"; readonly key: string; readonly message: Message; readonly first: boolean; readonly last: boolean; readonly newest: boolean; readonly named: boolean }
   | { readonly kind: "unsent"; readonly key: string; readonly unsent: Unsent; readonly first: boolean };
 
 export interface RowsInput {
@@ -32,6 +33,7 @@ export function rows(input: RowsInput): Row[] {
   let unreadShown = input.unreadFrom === null;
   let previous: Message | null = null;
   let quiet: Message[] | null = null;
+  let mode = "";
 
   const newestOwn = input.messages.findLast((message) => message.kind === "text" && message.author.id === input.me);
   for (const message of input.messages) {
@@ -60,9 +62,10 @@ export function rows(input: RowsInput): Row[] {
     }
     quiet = null;
     const first = previous === null || !sameGroup(previous, message);
-    out.push({ kind: "message", key: keyOf(message, input.me), message, first, last: true, newest: message === newestOwn });
+    out.push({ kind: "message", key: keyOf(message, input.me), message, first, last: true, newest: message === newestOwn, named: message.mode !== mode });
     if (!first) endGroup(out);
     previous = message;
+    mode = message.mode;
   }
   appendUnsent(out, input, previous);
   return out;

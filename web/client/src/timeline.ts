@@ -149,7 +149,7 @@ export class TimelineView {
       case "message":
         return {
           key: row.key,
-          signature: `${row.first}${row.last}${row.newest}`,
+          signature: `${row.first}${row.last}${row.newest}${row.named}`,
           make: () => message(row, row.message.author.id === this.#me),
         };
       case "unsent":
@@ -189,7 +189,7 @@ export class TimelineView {
   }
 }
 
-function message({ message: line, first, last, newest }: Extract<Row, { kind: "message" }>, own: boolean): HTMLElement {
+function message({ message: line, first, last, newest, named }: Extract<Row, { kind: "message" }>, own: boolean): HTMLElement {
   const time = h("time", { datetime: line.created_at, title: fullDate(line.created_at) }, clockTime(line.created_at));
   const element = h("div", {
     class: `message ${own ? "own" : "other"}${first ? " first" : ""}${last ? " last" : ""}${newest ? " newest" : ""}`,
@@ -199,18 +199,24 @@ function message({ message: line, first, last, newest }: Extract<Row, { kind: "m
   });
   const bubble = h("div", { class: "bubble" }, body(line.text));
   if (own) {
-    element.append(h("div", { class: "line" }, h("span", { class: "meta" }, time, state("delivered")), bubble));
+    element.append(h("div", { class: "line" }, h("span", { class: "meta" }, time, state("delivered")), way(line.mode, named), bubble));
     return element;
   }
   if (first) {
     const face = h("span", { class: "face" });
     face.append(avatar(line.author.id, line.author.name));
     element.append(face, h("div", { class: "by" }, h("strong", {}, line.author.name), time));
-    element.append(h("div", { class: "line" }, bubble));
+    element.append(h("div", { class: "line" }, bubble, way(line.mode, named)));
   } else {
-    element.append(h("div", { class: "line" }, h("span", { class: "sr-only" }, `${line.author.name}: `), bubble, h("span", { class: "meta late" }, time)));
+    element.append(h("div", { class: "line" }, h("span", { class: "sr-only" }, `${line.author.name}: `), bubble, way(line.mode, named), h("span", { class: "meta late" }, time)));
   }
   return element;
+}
+
+/** By which mode it came: a dot in the mode's colour, with its word where it changes (and always read aloud). */
+function way(mode: string, named: boolean): HTMLElement {
+  return h("span", { class: `way${named ? " way-named" : ""}`, "data-mode": mode, title: `Travelled by ${mode}` },
+    h("span", { class: "sr-only" }, "by "), h("span", { class: "way-word" }, mode));
 }
 
 const STATES = {

@@ -10,14 +10,24 @@ export interface Action {
 const SHOWN_MS = 7000;
 const MOST = 3;
 
-export function toast(words: string, options: { readonly tone?: "error" | "plain"; readonly action?: Action } = {}): void {
+export interface Options {
+  readonly tone?: "error" | "plain";
+  readonly action?: Action;
+  /** Takes the place of what was said about the same before. */
+  readonly about?: string;
+  /** Shows the mode's colour. */
+  readonly mode?: string;
+}
+
+export function toast(words: string, options: Options = {}): void {
   const list = byId("toasts");
   // The same twice is once, and lasts longer.
-  for (const shown of list.querySelectorAll<HTMLElement>("[data-words]")) if (shown.dataset["words"] === words) shown.remove();
+  const about = options.about ?? words;
+  for (const shown of list.querySelectorAll<HTMLElement>("[data-about]")) if (shown.dataset["about"] === about) shown.remove();
   while (list.children.length >= MOST) list.firstElementChild?.remove();
   const tone = options.tone ?? "plain";
   const { action } = options;
-  const item = h("div", { class: `toast toast-${tone}`, role: tone === "error" ? "alert" : "status", "data-words": words },
+  const item = h("div", { class: `toast toast-${tone}`, role: tone === "error" ? "alert" : "status", "data-about": about, "data-mode": options.mode },
     h("p", {}, words),
     action && h("button", { class: "button button-quiet", type: "button", onclick: () => { item.remove(); action.run(); } }, action.words),
     h("button", { class: "icon-button", type: "button", "aria-label": "Close this notice", onclick: () => item.remove() }, icon("close")));

@@ -1,5 +1,7 @@
 // What the API and the publications say, as in protocol/src/event.rs and the OpenAPI description.
 
+import type { Mode, ModeChange } from "./modes.js";
+
 export type Kind = "text" | "joined" | "left" | "created";
 
 /** One line of a room's timeline. Versions of a room are gapless from 1. */
@@ -14,6 +16,8 @@ export interface Message {
   readonly members: number;
   /** How many lines of the room up to this one are texts. */
   readonly texts: number;
+  /** By which way the news of it came. */
+  readonly mode: Mode;
   readonly created_at: string;
 }
 
@@ -48,14 +52,17 @@ export interface Read {
   readonly unread: number;
 }
 
-export type ChatEvent = ({ readonly type: "message" } & Message) | ({ readonly type: "read" } & Read);
+export type ChatEvent =
+  | ({ readonly type: "message" } & Message)
+  | ({ readonly type: "read" } & Read)
+  | ({ readonly type: "mode" } & ModeChange);
 
 /** What the server rendered into the page, for the client to start from. */
 export interface PageState {
-  readonly me: User;
+  readonly me: User & { readonly is_admin: boolean };
   readonly seat: string | null;
   readonly hub_url: string | null;
-  readonly mode: string;
+  readonly mode: ModeChange;
   readonly rooms: readonly Room[];
   readonly room: Room | null;
   readonly page: Page | null;

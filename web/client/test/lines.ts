@@ -11,6 +11,7 @@ export function line(version: number, more: Partial<Message> & { kind?: Kind } =
     text: `line ${version}`,
     members: 2,
     texts: version,
+    mode: "outbox",
     created_at: new Date(Date.UTC(2026, 10, 22, 12, 0, version)).toISOString(),
     ...more,
   };

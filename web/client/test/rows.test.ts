@@ -38,6 +38,14 @@ test("runs of joined and left fold into one line", () => {
   assert.equal(quietWords([line(1, { kind: "joined" }), line(2, { kind: "left" }), line(3, { kind: "joined" })], 1), "Bob joined, left and came back");
 });
 
+test("a mode is named where it changes, whatever stands between the lines", () => {
+  const messages = [
+    line(1), line(2, { mode: "wal" }), line(3, { kind: "joined", author: carol, mode: "api" }), line(4, { mode: "wal" }), line(5),
+  ];
+  const named = rows(input({ messages })).flatMap((row) => (row.kind === "message" && row.named ? [row.message.version] : []));
+  assert.deepEqual(named, [1, 2, 5]);
+});
+
 test("the unsent stand at the end, and keep their key when they arrive", () => {
   const unsent = { clientId: "abc", room: 1, text: "hi", writtenAt: 0, state: "sending", reason: "" } as const;
   const before = rows(input({ messages: [line(1)], unsent: [unsent] }));

@@ -32,11 +32,12 @@ test("the microseconds of a timestamp count", () => {
 
 test("the figure is the middle of the last ones, and clocks that disagree give none", () => {
   const latency = new Latency();
-  latency.add(-3);
-  latency.add(90_000);
-  assert.equal(latency.median, null);
-  for (const ms of [0.5, 0.6, 40]) latency.add(ms);
-  assert.equal(latency.median, 0.6);
+  latency.add("outbox", -3);
+  latency.add("outbox", 90_000);
+  assert.equal(latency.median("outbox"), null);
+  for (const ms of [0.5, 0.6, 40]) latency.add("outbox", ms);
+  assert.equal(latency.median("outbox"), 0.6);
+  assert.equal(latency.median("wal"), null, "each mode has its own");
 });
 
 test("days read as people say them", () => {

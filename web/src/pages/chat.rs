@@ -12,12 +12,12 @@ use backend::{
     ApiError, CurrentUser,
     store::{self, cursor::ByActivity, rooms::Room},
 };
-use protocol::{Kind, RoomId};
+use protocol::{Kind, Mode, ModeEvent, RoomId};
 use serde::Deserialize;
 use time::format_description::well_known::Rfc3339;
 
 use super::{
-    Frame, MODE, counted, error::PageError, face::Face, mark, state::Start, timeline, timeline::Row, visitor::Visitor,
+    Frame, counted, error::PageError, face::Face, mark, state::Start, timeline, timeline::Row, visitor::Visitor,
 };
 use crate::WebState;
 
@@ -33,7 +33,7 @@ struct ChatPage {
     frame: Frame,
     title: String,
     place: &'static str,
-    mode: &'static str,
+    mode: Mode,
     me: Me,
     rooms: Vec<Item>,
     room_name: String,
@@ -48,6 +48,7 @@ struct Me {
     username: String,
     name: String,
     face: Face,
+    is_admin: bool,
 }
 
 /// A room in the list of mine.
@@ -116,6 +117,7 @@ async fn chat(state: &WebState, Visitor { user, frame }: Visitor, place: Place) 
 
 /// What the page shows, as it was in one moment.
 struct Seen {
+    mode: ModeEvent,
     rooms: Vec<Room>,
     room: Option<Room>,
     page: Option<store::timeline::Page>,
@@ -123,6 +125,7 @@ struct Seen {
 }
 
 async fn read(state: &WebState, user: &CurrentUser, place: Place) -> Result<Seen, PageError> {
+    let current = backend::mode::get(&state.api.db).await.map_err(ApiError::from)?;
     let mut conn = state.api.db.acquire().await.map_err(ApiError::from)?;
     let (mut room, mut page, mut found) = (None, None, None);
     match place {
@@ -152,7 +155,8 @@ async fn read(state: &WebState, user: &CurrentUser, place: Place) -> Result<Seen
             break;
         }
     }
-    Ok(Seen { rooms, room, page, found })
+    let mode = ModeEvent { mode: current.mode, changed_at: current.changed_at };
+    Ok(Seen { mode, rooms, room, page, found })
 }
 
 /// The same for the client to start from.
@@ -161,6 +165,7 @@ fn json(state: &WebState, user: &CurrentUser, frame: &Frame, seen: &Seen) -> Res
         user,
         seat: frame.seat.as_deref(),
         hub_url: state.hub_url.as_deref(),
+        mode: &seen.mode,
         rooms: &seen.rooms,
         room: seen.room.as_ref(),
         page: seen.page.as_ref(),
@@ -169,7 +174,7 @@ fn json(state: &WebState, user: &CurrentUser, frame: &Frame, seen: &Seen) -> Res
 }
 
 fn draw(user: &CurrentUser, frame: Frame, seen: &Seen, state: String) -> ChatPage {
-    let Seen { rooms, room, page, found } = seen;
+    let Seen { mode, rooms, room, page, found } = seen;
     let unread_from = room.as_ref().filter(|room| room.unread.unwrap_or(0) > 0).and_then(|room| room.read_version);
     let place = match (room, page, found) {
         (_, Some(_), _) => "room",
@@ -184,8 +189,13 @@ fn draw(user: &CurrentUser, frame: Frame, seen: &Seen, state: String) -> ChatPag
             None => (if found.is_some() { "Discover" } else { "Rooms" }).to_owned(),
         },
         place,
-        mode: MODE,
-        me: Me { username: user.username.clone(), name: user.name.clone(), face: Face::new(user.id, &user.name) },
+        mode: mode.mode,
+        me: Me {
+            username: user.username.clone(),
+            name: user.name.clone(),
+            face: Face::new(user.id, &user.name),
+            is_admin: user.is_admin,
+        },
         rooms: rooms.iter().map(|room| item(room, user, &frame, open)).collect(),
         room_name: room.as_ref().map(|room| room.name.clone()).unwrap_or_default(),
         room_members: room.as_ref().map(|room| counted(room.member_count.into(), "member")).unwrap_or_default(),
@@ -232,7 +242,7 @@ fn found_item(room: &Room) -> Found {
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderMap;
-    use protocol::{Author, Mode, Offset, SCHEMA, TimelineEvent, UserId};
+    use protocol::{Author, Offset, SCHEMA, TimelineEvent, UserId};
     use time::OffsetDateTime;
 
     use super::*;
@@ -269,7 +279,8 @@ mod tests {
             last_message: Some(line.clone()),
         };
         let page = store::timeline::Page { messages: vec![line], has_more: false };
-        Seen { rooms: vec![room.clone()], room: Some(room), page: Some(page), found: None }
+        let mode = ModeEvent { mode: Mode::Wal, changed_at: OffsetDateTime::UNIX_EPOCH };
+        Seen { mode, rooms: vec![room.clone()], room: Some(room), page: Some(page), found: None }
     }
 
     fn drawn(seen: &Seen, seat: Option<&str>) -> String {
@@ -279,6 +290,7 @@ mod tests {
             user: &user,
             seat,
             hub_url: None,
+            mode: &seen.mode,
             rooms: &seen.rooms,
             room: seen.room.as_ref(),
             page: seen.page.as_ref(),

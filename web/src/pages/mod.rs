@@ -14,8 +14,6 @@ use axum_extra::extract::cookie::CookieJar;
 
 use crate::assets;
 
-/// How broadcasts travel.
-const MODE: &str = "outbox";
 const THEME_COOKIE: &str = "roomcast_theme";
 
 /// What the frame around every page needs.

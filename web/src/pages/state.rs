@@ -2,7 +2,7 @@
 //! browser runs.
 
 use backend::{CurrentUser, store::rooms::Room, store::timeline};
-use protocol::{TimelineEvent, UserId};
+use protocol::{ModeEvent, TimelineEvent, UserId};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -10,6 +10,7 @@ struct Me<'a> {
     id: UserId,
     username: &'a str,
     name: &'a str,
+    is_admin: bool,
 }
 
 #[derive(Serialize)]
@@ -23,7 +24,7 @@ struct PageState<'a> {
     me: Me<'a>,
     seat: Option<&'a str>,
     hub_url: Option<&'a str>,
-    mode: &'static str,
+    mode: &'a ModeEvent,
     rooms: &'a [Room],
     room: Option<&'a Room>,
     page: Option<Page<'a>>,
@@ -34,6 +35,7 @@ pub(crate) struct Start<'a> {
     pub(crate) user: &'a CurrentUser,
     pub(crate) seat: Option<&'a str>,
     pub(crate) hub_url: Option<&'a str>,
+    pub(crate) mode: &'a ModeEvent,
     pub(crate) rooms: &'a [Room],
     pub(crate) room: Option<&'a Room>,
     pub(crate) page: Option<&'a timeline::Page>,
@@ -43,10 +45,15 @@ impl Start<'_> {
     /// The JSON, safe inside an element.
     pub(crate) fn json(&self) -> Result<String, serde_json::Error> {
         let state = PageState {
-            me: Me { id: self.user.id, username: &self.user.username, name: &self.user.name },
+            me: Me {
+                id: self.user.id,
+                username: &self.user.username,
+                name: &self.user.name,
+                is_admin: self.user.is_admin,
+            },
             seat: self.seat,
             hub_url: self.hub_url,
-            mode: super::MODE,
+            mode: self.mode,
             rooms: self.rooms,
             room: self.room,
             page: self.page.map(|page| Page { messages: &page.messages, has_more: page.has_more }),

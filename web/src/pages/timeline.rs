@@ -1,7 +1,7 @@
 //! The newest lines of a room for a page without JavaScript. The client draws the same with more detail
 //! (`client/src/rows.ts`), in the reader's own time zone.
 
-use protocol::{Kind, Offset, TimelineEvent, UserId};
+use protocol::{Kind, Mode, Offset, TimelineEvent, UserId};
 use time::{Duration, OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339, macros::format_description};
 
 use super::face::Face;
@@ -29,6 +29,10 @@ pub(crate) struct Line {
     pub(crate) own: bool,
     /// The first of its author's group.
     pub(crate) first: bool,
+    /// By which way its news travelled.
+    pub(crate) mode: Mode,
+    /// Another way than that of the text before: its word shows.
+    pub(crate) named: bool,
 }
 
 /// Days (UTC), the unread line, groups by author.
@@ -36,6 +40,7 @@ pub(crate) fn rows(messages: &[TimelineEvent], me: UserId, unread_from: Option<O
     let mut rows = Vec::new();
     let mut previous: Option<&TimelineEvent> = None;
     let mut unread_from = unread_from;
+    let mut mode = None;
     for message in messages {
         if previous.is_none_or(|previous| previous.created_at.date() != message.created_at.date()) {
             rows.push(Row::Day { words: day(message.created_at) });
@@ -44,13 +49,16 @@ pub(crate) fn rows(messages: &[TimelineEvent], me: UserId, unread_from: Option<O
             unread_from = None;
             rows.push(Row::Unread);
         }
-        rows.push(row(message, previous, me));
+        rows.push(row(message, previous, mode, me));
+        if message.kind == Kind::Text {
+            mode = Some(message.mode);
+        }
         previous = Some(message);
     }
     rows
 }
 
-fn row(message: &TimelineEvent, previous: Option<&TimelineEvent>, me: UserId) -> Row {
+fn row(message: &TimelineEvent, previous: Option<&TimelineEvent>, before: Option<Mode>, me: UserId) -> Row {
     let name = if message.author.id == me { "You" } else { &message.author.name };
     match message.kind {
         Kind::Joined => Row::Quiet { words: format!("{name} joined") },
@@ -66,6 +74,8 @@ fn row(message: &TimelineEvent, previous: Option<&TimelineEvent>, me: UserId) ->
                 clock: clock(message.created_at),
                 own: message.author.id == me,
                 first: previous.is_none_or(|previous| !same_group(previous, message)),
+                mode: message.mode,
+                named: before != Some(message.mode),
             },
         },
     }
@@ -89,7 +99,7 @@ fn day(at: OffsetDateTime) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Author, Mode, RoomId, SCHEMA};
+    use protocol::{Author, RoomId, SCHEMA};
     use time::macros::datetime;
 
     use super::*;
