@@ -143,9 +143,11 @@ pub struct KafkaConfig {
     pub brokers: String,
     /// The consumer group; relays of one group share the work.
     pub group: String,
-    /// What Debezium writes to. Topics that do not exist yet are waited for.
+    /// What Debezium writes to, each read by a consumer of its own.
     pub topics: Vec<String>,
-    /// A name of this relay's own in the group: a restart within `session_timeout` moves no partition. No two relays may
+    /// How many partitions a topic gets that does not exist yet, as in the connectors' files.
+    pub partitions: i32,
+    /// A name of this relay's own in the group, to which the topic is added: a restart within `session_timeout` moves no partition. No two relays may
     /// have the same.
     pub instance: Option<String>,
     /// After this time a relay that is silent has lost its partitions.
@@ -165,6 +167,7 @@ impl KafkaConfig {
             brokers: brokers.into(),
             group: "roomcast-relay".to_owned(),
             topics: ["postgres.public.chat_cdc", "messages.message"].map(str::to_owned).to_vec(),
+            partitions: 8,
             instance: None,
             session_timeout: Duration::from_secs(10),
             commit_interval: Duration::from_millis(200),

@@ -37,6 +37,6 @@ pub use config::{KafkaConfig, RelayConfig, WalConfig};
 pub use destination::{Destination, DestinationError, Verdict};
 pub use error::RelayError;
 pub use relay::{Relay, RelayHandle};
-pub use source::wal::Malformed;
+pub use source::{kafka::topics, wal::Malformed};
 pub use status::{Phase, RelayStatus, SourceLag, SourceStatus, WakeSource};
 pub use wakeup::{CHANNEL, Notifier, NotifierTask, Wakeup};

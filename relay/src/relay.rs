@@ -12,7 +12,11 @@ use crate::{
     dispatch::Dispatch,
     housekeeping::Housekeeping,
     letter_box::LetterBox,
-    source::{kafka::KafkaSource, lane::Carrier, wal::WalSource},
+    source::{
+        kafka::KafkaSource,
+        lane::Carrier,
+        wal::{self, WalSource},
+    },
     status::{SourceState, State},
     wakeup::Listener,
     worker::Worker,
@@ -59,7 +63,9 @@ impl Relay {
     pub fn new(config: RelayConfig, destination: Arc<dyn Destination>, wakeup: Wakeup) -> Self {
         let dispatch = Dispatch::new(destination, &config);
         let letters = Arc::new(LetterBox::new(&config.database_url));
-        let (wal, kafka) = (Arc::new(SourceState::new("wal")), Arc::new(SourceState::new("kafka")));
+        let topics = config.kafka.iter().flat_map(|kafka| kafka.topics.iter().map(String::as_str));
+        let kafka = Arc::new(SourceState::new("kafka", topics));
+        let wal = Arc::new(SourceState::new("wal", [wal::READER]));
         let logs = [(config.wal.is_some(), &wal), (config.kafka.is_some(), &kafka)];
         let logs = logs.into_iter().filter(|(runs, _)| *runs).map(|(_, log)| Arc::clone(log)).collect();
         let state = Arc::new(State::new(config.outbox_workers(), logs));
@@ -102,7 +108,10 @@ impl Relay {
             tasks.spawn(WalSource { config, carrier: self.carrier(&self.wal), shutdown: shutdown() }.run());
         }
         if let Some(config) = self.config.kafka.clone() {
-            tasks.spawn(KafkaSource { config, carrier: self.carrier(&self.kafka), shutdown: shutdown() }.run());
+            for topic in config.topics.clone() {
+                let (config, carrier) = (config.clone(), self.carrier(&self.kafka));
+                tasks.spawn(KafkaSource { config, topic, carrier, shutdown: shutdown() }.run());
+            }
         }
         let housekeeping = Housekeeping::new(Arc::clone(&self.config), Arc::clone(&self.handle.state));
         tasks.spawn(with_ok(housekeeping.run(shutdown())));

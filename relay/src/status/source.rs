@@ -67,24 +67,31 @@ pub(crate) struct SourceState {
 
 #[derive(Default)]
 struct Inner {
-    phase: Phase,
+    /// Each consumer of a topic, or the one reader of the log.
+    readers: BTreeMap<String, Reader>,
     last_progress: Option<OffsetDateTime>,
-    lag: SourceLag,
     /// By task, so that one that gets on does not hide what another suffers from.
     troubles: BTreeMap<String, String>,
 }
 
+#[derive(Default)]
+struct Reader {
+    phase: Phase,
+    lag: SourceLag,
+}
+
 impl SourceState {
-    pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, inner: Mutex::default() }
+    pub(crate) fn new<'a>(name: &'static str, readers: impl IntoIterator<Item = &'a str>) -> Self {
+        let readers = readers.into_iter().map(|reader| (reader.to_owned(), Reader::default())).collect();
+        Self { name, inner: Mutex::new(Inner { readers, ..Inner::default() }) }
     }
 
     pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
-    pub(crate) fn is_at(&self, phase: Phase) {
-        self.lock().phase = phase;
+    pub(crate) fn is_at(&self, reader: &str, phase: Phase) {
+        self.lock().reader(reader).phase = phase;
     }
 
     /// Something left, or nothing was there.
@@ -104,23 +111,53 @@ impl SourceState {
         self.lock().troubles.remove(task);
     }
 
-    pub(crate) fn lags(&self, lag: SourceLag) {
-        self.lock().lag = lag;
+    pub(crate) fn lags(&self, reader: &str, lag: SourceLag) {
+        self.lock().reader(reader).lag = lag;
     }
 
     pub(crate) fn status(&self) -> SourceStatus {
         let inner = self.lock();
+        let phase = inner.phase();
         SourceStatus {
             name: self.name,
-            ready: inner.phase != Phase::Connecting,
-            phase: inner.phase,
+            ready: phase != Phase::Connecting,
+            phase,
             last_progress: inner.last_progress,
-            lag: inner.lag.clone(),
+            lag: inner.readers.values().fold(SourceLag::default(), |sum, reader| sum.and(&reader.lag)),
             last_error: inner.troubles.values().next().cloned(),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn reader(&mut self, name: &str) -> &mut Reader {
+        self.readers.entry(name.to_owned()).or_default()
+    }
+
+    /// Connected are all or nobody; one that carries is enough to say so.
+    fn phase(&self) -> Phase {
+        let is = |phase| move |reader: &Reader| reader.phase == phase;
+        match () {
+            () if self.readers.is_empty() || self.readers.values().any(is(Phase::Connecting)) => Phase::Connecting,
+            () if self.readers.values().any(is(Phase::Carrying)) => Phase::Carrying,
+            () => Phase::StandingBy,
+        }
+    }
+}
+
+impl SourceLag {
+    /// Both together.
+    fn and(mut self, other: &Self) -> Self {
+        let sum = |a: Option<i64>, b: Option<i64>| a.map_or(b, |a| Some(a + b.unwrap_or(0)));
+        self.rows = sum(self.rows, other.rows);
+        self.seconds = self.seconds.into_iter().chain(other.seconds).reduce(f64::max);
+        self.bytes = sum(self.bytes, other.bytes);
+        self.retained_bytes = sum(self.retained_bytes, other.retained_bytes);
+        self.partitions.extend(other.partitions.clone());
+        self
     }
 }

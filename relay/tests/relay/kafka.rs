@@ -1,52 +1,33 @@
-//! Kafka as a source. The brokers are librdkafka's own simulation of them, which keeps topics, groups and offsets.
+//! Kafka as a source, on a real broker. The records are written here, as Debezium writes them; with Debezium itself:
+//! `probes`.
 
-use std::{collections::HashMap, ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, time::Duration};
 
 use embedded_postgres::testkit::TestDatabase;
-use rdkafka::{
-    ClientConfig,
-    mocking::MockCluster,
-    producer::{DefaultProducerContext, FutureProducer, FutureRecord, Producer as _},
-};
+use rdkafka::producer::FutureRecord;
 use relay::{KafkaConfig, Phase, RelayConfig, RelayStatus, Verdict, dead_letter};
-use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     recorder::Recorder,
     running::{Running, config, database},
+    stack::{Topic, stack, stack_alone},
 };
 
-const TOPIC: &str = "postgres.public.chat_cdc";
 const PARTITIONS: i32 = 4;
 
-/// Brokers and a writer to them.
+/// A topic of the test's own and a writer to it.
 struct Kafka {
-    cluster: MockCluster<'static, DefaultProducerContext>,
-    producer: FutureProducer,
+    topic: Topic,
 }
 
 impl Kafka {
-    fn start() -> Self {
-        let cluster = MockCluster::new(1).unwrap();
-        cluster.create_topic(TOPIC, PARTITIONS, 1).unwrap();
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", cluster.bootstrap_servers())
-            .set("linger.ms", "20")
-            .create()
-            .unwrap();
-        Self { cluster, producer }
+    async fn on(stack: &debezium::Stack) -> Self {
+        Self { topic: Topic::make(stack, PARTITIONS).await }
     }
 
-    /// A relay that reads only these brokers.
+    /// A relay that reads only this topic.
     fn config(&self, db: &TestDatabase) -> RelayConfig {
-        let kafka = KafkaConfig {
-            topics: vec![TOPIC.to_owned()],
-            session_timeout: Duration::from_secs(3),
-            commit_interval: Duration::from_millis(50),
-            ..KafkaConfig::new(self.cluster.bootstrap_servers())
-        };
-        RelayConfig { outbox: false, kafka: Some(kafka), ..config(db) }
+        config_of(db, &[&self.topic])
     }
 
     /// A record as Debezium writes it, the rooms spread over the partitions.
@@ -55,22 +36,36 @@ impl Kafka {
     }
 
     async fn write_raw(&self, partition: i32, value: Option<&str>) -> i64 {
-        let record = FutureRecord::<str, str> { payload: value, ..FutureRecord::to(TOPIC) }.partition(partition);
-        self.producer.send(record.key("{}"), Duration::from_secs(20)).await.unwrap().offset
+        let record = FutureRecord::<str, str> { payload: value, ..FutureRecord::to(&self.topic.name) };
+        let record = record.partition(partition).key("{}");
+        self.topic.producer.send(record, Duration::from_secs(20)).await.unwrap().offset
     }
 
     /// Each of these versions for each room.
     async fn write_many(&self, rooms: i64, versions: RangeInclusive<i64>) {
-        write_many(&self.producer, rooms, versions).await;
+        write_many(&self.topic, 1..=rooms, versions).await;
     }
 }
 
-async fn write_many(producer: &FutureProducer, rooms: i64, versions: RangeInclusive<i64>) {
+/// A relay that reads only these topics, as one of a group of the test's own.
+pub(crate) fn config_of(db: &TestDatabase, topics: &[&Topic]) -> RelayConfig {
+    let kafka = KafkaConfig {
+        group: topics[0].name.clone(),
+        topics: topics.iter().map(|topic| topic.name.clone()).collect(),
+        partitions: PARTITIONS,
+        session_timeout: Duration::from_secs(6), // the least that a broker allows
+        commit_interval: Duration::from_millis(50),
+        ..KafkaConfig::new(&topics[0].brokers)
+    };
+    RelayConfig { outbox: false, kafka: Some(kafka), ..config(db) }
+}
+
+pub(crate) async fn write_many(topic: &Topic, rooms: RangeInclusive<i64>, versions: RangeInclusive<i64>) {
     let mut pending = Vec::new();
-    for (room, version) in versions.flat_map(|version| (1..=rooms).map(move |room| (room, version))) {
+    for (room, version) in versions.flat_map(|version| rooms.clone().map(move |room| (room, version))) {
         let (partition, value) = (i32::try_from(room).unwrap() % PARTITIONS, row(room, version));
-        let record = FutureRecord::<str, str>::to(TOPIC).partition(partition).key("{}").payload(&value);
-        pending.push(producer.send_result(record).unwrap());
+        let record = FutureRecord::<str, str>::to(&topic.name).partition(partition).key("{}").payload(&value);
+        pending.push(topic.producer.send_result(record).unwrap());
     }
     for sent in pending {
         sent.await.unwrap().unwrap();
@@ -86,10 +81,6 @@ fn row(room: i64, version: i64) -> String {
     .to_string()
 }
 
-fn all_at(rooms: i64, version: u64) -> HashMap<String, u64> {
-    (1..=rooms).map(|room| (format!("room:{room}"), version)).collect()
-}
-
 fn carries(status: &RelayStatus, partitions: usize) -> bool {
     status.source("kafka").is_some_and(|kafka| kafka.lag.partitions.len() == partitions)
 }
@@ -102,7 +93,9 @@ async fn caught_up(relay: &Running) {
 
 #[tokio::test]
 async fn rows_arrive_in_order_and_a_stop_repeats_nothing_and_a_crash_only_what_was_not_committed() {
-    let (db, kafka, recorder) = (database().await, Kafka::start(), Recorder::new());
+    let (db, recorder) = (database().await, Recorder::new());
+    let stack = stack().await;
+    let kafka = Kafka::on(&stack).await;
     kafka.write_many(8, 1..=100).await;
     let relay = Running::start_beside(kafka.config(&db), recorder.clone());
     recorder.arrived(800).await;
@@ -129,7 +122,9 @@ async fn rows_arrive_in_order_and_a_stop_repeats_nothing_and_a_crash_only_what_w
 
 #[tokio::test]
 async fn a_poison_record_is_put_aside_with_its_place_and_its_partition_goes_on() {
-    let (db, kafka, recorder) = (database().await, Kafka::start(), Recorder::new());
+    let (db, recorder) = (database().await, Recorder::new());
+    let stack = stack().await;
+    let kafka = Kafka::on(&stack).await;
     let large = row(1, 1).replace("{}", &format!("\\\"{}\\\"", "x".repeat(2000)));
     for value in ["{oops", &row(1, 1).replace("publish", "shout"), &large, r#"{"method":"publish"}"#] {
         kafka.write_raw(1, Some(value)).await;
@@ -152,7 +147,7 @@ async fn a_poison_record_is_put_aside_with_its_place_and_its_partition_goes_on()
     letters.sort_by_key(|letter| letter.source_id);
     let offsets: Vec<_> = letters.iter().map(|letter| letter.source_id).collect();
     assert_eq!(offsets, [0, 1, 2, 3]);
-    assert!(letters.iter().all(|letter| letter.source == format!("kafka:{TOPIC}/1")), "{letters:?}");
+    assert!(letters.iter().all(|letter| letter.source == format!("kafka:{}/1", kafka.topic.name)), "{letters:?}");
     let reasons = ["not JSON", "unknown method \"shout\"", "the limit is 1000", "no payload"];
     for (letter, reason) in letters.iter().zip(reasons) {
         assert!(letter.reason.contains(reason), "{}", letter.reason);
@@ -164,7 +159,9 @@ async fn a_poison_record_is_put_aside_with_its_place_and_its_partition_goes_on()
 
 #[tokio::test]
 async fn a_partition_whose_rows_are_not_accepted_is_paused_and_holds_no_other() {
-    let (db, kafka, recorder) = (database().await, Kafka::start(), Recorder::new());
+    let (db, recorder) = (database().await, Recorder::new());
+    let stack = stack().await;
+    let kafka = Kafka::on(&stack).await;
     recorder.judge(|publish| {
         let refused = publish.channel.as_str() == "room:1";
         if refused { Verdict::Retry { reason: "shard is behind".into() } } else { Verdict::Accepted }
@@ -190,51 +187,19 @@ async fn a_partition_whose_rows_are_not_accepted_is_paused_and_holds_no_other() 
 }
 
 #[tokio::test]
-async fn relays_that_come_and_go_under_load_lose_nothing() {
-    let (db, kafka, recorder) = (database().await, Kafka::start(), Recorder::new());
-    let first = Running::start_beside(kafka.config(&db), recorder.clone());
-    first.carrying("kafka").await;
-    let enough = CancellationToken::new();
-    let writer = tokio::spawn({
-        let (producer, enough) = (kafka.producer.clone(), enough.clone());
-        async move {
-            let mut version = 0;
-            while !enough.is_cancelled() {
-                version += 1;
-                write_many(&producer, 8, version..=version).await;
-                sleep(Duration::from_millis(2)).await;
-            }
-            version
-        }
-    });
-
-    let second = Running::start_beside(kafka.config(&db), recorder.clone());
-    first.until(|status| carries(status, 2)).await;
-    second.until(|status| carries(status, 2)).await;
-    first.stop().await;
-    second.until(|status| carries(status, 4)).await;
-    enough.cancel();
-    let last = writer.await.unwrap().try_into().unwrap();
-    for room in 1..=8 {
-        recorder.arrived_one(&format!("room:{room}"), last).await;
-    }
-    assert_eq!(recorder.in_order(), all_at(8, last));
-    second.stop().await;
-}
-
-#[tokio::test]
 async fn an_outage_of_kafka_is_waited_for_and_makes_no_dead_letter() {
-    let (db, kafka, recorder) = (database().await, Kafka::start(), Recorder::new());
+    let (db, recorder) = (database().await, Recorder::new());
+    let stack = stack_alone().await;
+    let kafka = Kafka::on(&stack).await;
     let relay = Running::start_beside(kafka.config(&db), recorder.clone());
     kafka.write(1, 1).await;
     recorder.arrived(1).await;
     relay.carrying("kafka").await;
-    kafka.cluster.broker_down(-1).unwrap();
+    stack.stop_kafka().await;
     relay.until(|status| status.source("kafka").is_some_and(|kafka| kafka.phase == Phase::Connecting)).await;
     assert!(!relay.handle.status().is_ready());
-    kafka.cluster.broker_up(-1).unwrap();
+    stack.start_kafka().await.unwrap();
     kafka.write_many(4, 2..=20).await;
-    kafka.producer.flush(Duration::from_secs(1)).unwrap();
     relay.carrying("kafka").await;
     recorder.arrived_one("room:1", 20).await;
     caught_up(&relay).await;

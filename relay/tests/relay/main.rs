@@ -1,4 +1,4 @@
-//! The relay against a real PostgreSQL. The destination is the trait's other side: it remembers what arrives, and fails
+//! The relay against a real PostgreSQL and a real Kafka. The destination is the trait's other side: it remembers what arrives, and fails
 //! when it is told to.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
@@ -6,6 +6,7 @@
 mod cleaning;
 mod dead_letters;
 mod failures;
+mod group;
 mod kafka;
 mod logs;
 mod order;
@@ -13,6 +14,7 @@ mod ownership;
 mod recorder;
 mod running;
 mod setup;
+mod stack;
 mod stopping;
 mod wakeups;
 mod wal;

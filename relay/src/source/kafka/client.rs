@@ -25,26 +25,31 @@ pub(super) type Consumer = StreamConsumer<Context>;
 /// A partition of a topic.
 pub(super) type Place = (String, i32);
 
-/// The name under which troubles with the brokers are kept.
-pub(super) const BROKERS: &str = "brokers";
+/// The name under which a reader's troubles with the brokers are kept.
+pub(super) fn brokers_of(topic: &str) -> String {
+    format!("{topic} at its brokers")
+}
 
 /// Listens to the consumer.
 pub(super) struct Context {
+    topic: String,
     state: Arc<SourceState>,
     revoked: mpsc::UnboundedSender<Vec<Place>>,
 }
 
-/// A consumer that has not subscribed yet, and the partitions that it will have to give up.
+/// A consumer for this topic that has not subscribed yet, and the partitions that it will have to give up.
 pub(super) fn consumer(
     config: &KafkaConfig,
+    topic: &str,
     state: Arc<SourceState>,
 ) -> KafkaResult<(Consumer, mpsc::UnboundedReceiver<Vec<Place>>)> {
     let (revoked, given_up) = mpsc::unbounded_channel();
-    let consumer = settings(config).create_with_context(Context { state, revoked })?;
+    let context = Context { topic: topic.to_owned(), state, revoked };
+    let consumer = settings(config, topic).create_with_context(context)?;
     Ok((consumer, given_up))
 }
 
-fn settings(config: &KafkaConfig) -> ClientConfig {
+fn settings(config: &KafkaConfig, topic: &str) -> ClientConfig {
     let millis = |duration: std::time::Duration| duration.as_millis().to_string();
     let mut settings = ClientConfig::new();
     settings
@@ -61,7 +66,7 @@ fn settings(config: &KafkaConfig) -> ClientConfig {
         .set("enable.auto.offset.store", "false")
         .set("enable.auto.commit", "true")
         .set("auto.commit.interval.ms", millis(config.commit_interval))
-        // The topics come into being with their first row: look for them often, and never make them with wrong settings.
+        // Where others make the topics: look for them often, and never make them with wrong settings.
         .set("allow.auto.create.topics", "false")
         .set("topic.metadata.refresh.interval.ms", "2000")
         .set("reconnect.backoff.max.ms", "1000")
@@ -77,7 +82,7 @@ fn settings(config: &KafkaConfig) -> ClientConfig {
         .set("statistics.interval.ms", "1000")
         .set_log_level(RDKafkaLogLevel::Info);
     if let Some(instance) = &config.instance {
-        settings.set("group.instance.id", instance);
+        settings.set("group.instance.id", format!("{instance}/{topic}"));
     }
     for (name, value) in &config.settings {
         settings.set(name, value);
@@ -101,15 +106,15 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         debug!(%error, "Kafka: {reason}");
-        self.state.suffers(BROKERS, format!("{error}: {reason}"));
+        self.state.suffers(&brokers_of(&self.topic), format!("{error}: {reason}"));
     }
 
     fn stats(&self, statistics: Statistics) {
         let connected = statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP");
         if connected {
-            self.state.recovered(BROKERS);
+            self.state.recovered(&brokers_of(&self.topic));
         }
-        self.state.is_at(match &statistics.cgrp {
+        let phase = match &statistics.cgrp {
             Some(ConsumerGroup { join_state, assignment_size, .. }) if connected && join_state == "steady" => {
                 if *assignment_size > 0 {
                     Phase::Carrying
@@ -118,8 +123,9 @@ impl ClientContext for Context {
                 }
             }
             _ => Phase::Connecting,
-        });
-        self.state.lags(lag_of(&statistics));
+        };
+        self.state.is_at(&self.topic, phase);
+        self.state.lags(&self.topic, lag_of(&statistics));
     }
 }
 

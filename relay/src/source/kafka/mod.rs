@@ -2,6 +2,8 @@
 //!
 //! - Relays of one group share the partitions of the topics; who comes or goes moves only what has to move. With a name of
 //!   its own (`instance`) a relay that is back within the session's time finds its partitions waiting.
+//! - Each topic has a consumer of its own, so the partitions of each are shared: one for all topics could leave one relay
+//!   with all of a busy topic, and the other with all of a quiet one.
 //! - Each Kafka partition has a lane: in order within, parallel to the others. All rows of a room have the same key, hence
 //!   the same Kafka partition.
 //! - An offset is stored only when everything before it was taken by the destination or put aside. A crash repeats the rest.
@@ -10,6 +12,7 @@
 
 mod client;
 mod lanes;
+pub mod topics;
 
 use std::{sync::Arc, thread};
 
@@ -32,6 +35,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 use self::{
     client::{Consumer, Place},
     lanes::Lanes,
+    topics::Topic,
 };
 use super::{
     Row,
@@ -46,11 +50,11 @@ use crate::{
     status::Phase,
 };
 
-/// The name of the task that reads, beside those of the lanes.
-const READER: &str = "reader";
-
+/// Reads one topic.
 pub(crate) struct KafkaSource {
     pub config: KafkaConfig,
+    /// Also the name of the task that reads, beside those of the lanes.
+    pub topic: String,
     pub carrier: Carrier,
     pub shutdown: CancellationToken,
 }
@@ -58,7 +62,7 @@ pub(crate) struct KafkaSource {
 impl KafkaSource {
     /// Runs until the shutdown, or until an error that only a person can help with.
     pub(crate) async fn run(self) -> Result<(), RelayError> {
-        let span = info_span!("relay.kafka", kafka.group = self.config.group);
+        let span = info_span!("relay.kafka", kafka.group = self.config.group, kafka.topic = self.topic);
         self.sessions().instrument(span).await
     }
 
@@ -67,9 +71,9 @@ impl KafkaSource {
         let mut failures = 0;
         while !self.shutdown.is_cancelled() {
             let ended = self.session(&mut failures).await;
-            self.carrier.state.is_at(Phase::Connecting);
+            self.carrier.state.is_at(&self.topic, Phase::Connecting);
             let Err(error) = ended else { break };
-            self.carrier.state.suffers(READER, error.to_string());
+            self.carrier.state.suffers(&self.topic, error.to_string());
             if decide(&error) == Decision::Stop {
                 return Err(error);
             }
@@ -84,12 +88,15 @@ impl KafkaSource {
 
     /// The life of one consumer: until the shutdown, or an error that it cannot get over.
     async fn session(&self, failures: &mut u32) -> Result<(), RelayError> {
-        let (consumer, mut given_up) = client::consumer(&self.config, Arc::clone(&self.carrier.state))?;
+        select! {
+            () = self.shutdown.cancelled() => return Ok(()),
+            made = self.make_topic() => made?,
+        }
+        let (consumer, mut given_up) = client::consumer(&self.config, &self.topic, Arc::clone(&self.carrier.state))?;
         let consumer = Leaving(Some(Arc::new(consumer)));
         let Some(reader) = &consumer.0 else { return Ok(()) };
-        let topics: Vec<&str> = self.config.topics.iter().map(String::as_str).collect();
-        reader.subscribe(&topics)?;
-        info!(?topics, "joining the consumer group");
+        reader.subscribe(&[&self.topic])?;
+        info!("joining the consumer group");
         let stop = self.shutdown.child_token();
         let mut lanes = Lanes::new(reader, self.carrier.clone(), self.config.queue_rows, stop.clone());
         let ended = select! {
@@ -100,6 +107,13 @@ impl KafkaSource {
         lanes.ended().await;
         let _ = timeout(self.carrier.config.stop_timeout, consumer.leave()).await;
         ended
+    }
+
+    /// So that it can be read before its first record, and the modes that need it be chosen.
+    async fn make_topic(&self) -> Result<(), RelayError> {
+        let topic = Topic::new(&self.topic, self.config.partitions);
+        topics::ensure(&self.config.brokers, &self.config.settings, &[topic]).await?;
+        Ok(())
     }
 
     async fn read(
@@ -130,7 +144,7 @@ impl KafkaSource {
             match received {
                 Ok(record) => {
                     *failures = 0;
-                    self.carrier.state.recovered(READER);
+                    self.carrier.state.recovered(&self.topic);
                     let place = (record.topic().to_owned(), record.partition());
                     lanes.take(place, entry_of(&record)).await;
                 }
@@ -143,10 +157,10 @@ impl KafkaSource {
     /// Nothing that the consumer does not get over by itself: a topic that is not there yet, brokers that are away.
     fn endure(&self, error: &KafkaError) {
         if let KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition) = error {
-            info!("a topic does not exist yet: it comes with its first row");
+            info!("the topic does not exist; waiting until somebody makes it");
             return;
         }
-        if self.carrier.state.suffers(client::BROKERS, error.to_string()) {
+        if self.carrier.state.suffers(&client::brokers_of(&self.topic), error.to_string()) {
             warn!(%error, "Kafka has trouble; looking for it until it is back");
         } else {
             debug!(%error, "Kafka still has trouble");

@@ -52,7 +52,7 @@ pub use pgoutput::Malformed;
 const ORIGIN: &str = "wal";
 
 /// The name of the task that reads, beside those of the lanes.
-const READER: &str = "reader";
+pub(crate) const READER: &str = "reader";
 
 /// How often the slot is looked at while it is read.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
@@ -92,7 +92,7 @@ impl WalSource {
         let (mut failures, mut carried) = (0, false);
         while !self.shutdown.is_cancelled() {
             let ended = self.session(&mut failures, &mut carried).await;
-            self.carrier.state.is_at(Phase::Connecting);
+            self.carrier.state.is_at(READER, Phase::Connecting);
             let Err(error) = ended else { break };
             self.carrier.state.suffers(READER, error.to_string());
             if decide(&error) == Decision::Stop {
@@ -118,7 +118,7 @@ impl WalSource {
         };
         let (connection, mut stream) = taken;
         (*failures, *carried) = (0, true);
-        self.carrier.state.is_at(Phase::Carrying);
+        self.carrier.state.is_at(READER, Phase::Carrying);
         self.carrier.state.progressed(READER);
         info!("reading the write-ahead log");
 
@@ -158,7 +158,7 @@ impl WalSource {
             }
             if !std::mem::replace(&mut standby, true) {
                 info!("another relay reads the slot: standing by");
-                self.carrier.state.is_at(Phase::StandingBy);
+                self.carrier.state.is_at(READER, Phase::StandingBy);
                 self.carrier.state.recovered(READER);
             }
             sleep(self.config.standby_interval).await;
@@ -203,7 +203,7 @@ impl WalSource {
             ::metrics::gauge!(metrics::WAL_LAG_BYTES).set(unconfirmed as f64);
         }
         let lag = SourceLag { bytes: Some(unconfirmed), retained_bytes: Some(retained), ..SourceLag::default() };
-        self.carrier.state.lags(lag);
+        self.carrier.state.lags(READER, lag);
     }
 
     fn lanes(&self, tasks: &mut JoinSet<()>, stop: &CancellationToken) -> Lanes {

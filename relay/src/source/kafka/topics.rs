@@ -1,0 +1,93 @@
+//! Makes sure that topics exist, before anybody reads them: Debezium makes a topic only with its first record, and until
+//! then nobody could tell a topic that comes later from one that never does.
+//!
+//! A topic that is there stays as it is. One that may not be made here (a cluster where others make the topics) is waited
+//! for by its readers. Brokers that are away are the caller's matter.
+
+use std::{collections::BTreeMap, thread, time::Duration};
+
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use tracing::{debug, info, warn};
+
+/// What the brokers have as their default: 1 in the demo, 3 in production.
+const REPLICATION: TopicReplication<'static> = TopicReplication::Fixed(-1);
+
+/// As in the connectors' files: whoever is first makes the same topic.
+const SETTINGS: [(&str, &str); 3] =
+    [("cleanup.policy", "delete"), ("retention.ms", "604800000"), ("max.message.bytes", "10485760")];
+
+/// How long the brokers may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A topic that should be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it gets if it is made here.
+    pub partitions: i32,
+}
+
+impl Topic {
+    /// A topic with this many partitions.
+    pub fn new(name: impl Into<String>, partitions: i32) -> Self {
+        Self { name: name.into(), partitions }
+    }
+}
+
+/// Makes those that are missing, and gives their names. `settings` are librdkafka's, beside the brokers: what it takes to
+/// be let in, for example.
+pub async fn ensure(
+    brokers: &str,
+    settings: &BTreeMap<String, String>,
+    topics: &[Topic],
+) -> Result<Vec<String>, KafkaError> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("client.id", "roomcast-topics");
+    for (name, value) in settings {
+        config.set(name, value);
+    }
+    let client: AdminClient<DefaultClientContext> = config.create()?;
+    let wanted = topics.iter().map(|topic| {
+        let wanted = NewTopic::new(&topic.name, topic.partitions, REPLICATION);
+        SETTINGS.iter().fold(wanted, |wanted, (name, value)| wanted.set(name, value))
+    });
+    let wanted: Vec<_> = wanted.collect();
+    let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
+    let answers = client.create_topics(&wanted, &options).await;
+    thread::spawn(move || drop(client)); // which takes its time
+    let mut made = Vec::new();
+    for answer in answers? {
+        match answer {
+            Ok(topic) => {
+                info!(topic, "made the topic {topic}");
+                made.push(topic);
+            }
+            Err((topic, RDKafkaErrorCode::TopicAlreadyExists)) => debug!(topic, "the topic is there"),
+            Err((_, code)) if passes(code) => return Err(KafkaError::AdminOp(code)),
+            Err((topic, code)) => {
+                warn!(topic, %code, "the topic {topic} cannot be made here; waiting until it is there");
+            }
+        }
+    }
+    Ok(made)
+}
+
+/// What another try may get over.
+fn passes(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::RequestTimedOut
+            | Code::NotController
+            | Code::OperationTimedOut
+            | Code::BrokerTransportFailure
+            | Code::LeaderNotAvailable
+            | Code::NetworkException
+    )
+}
