@@ -2,6 +2,9 @@
 
 use std::{fs, process::Command};
 
+use anyhow::Context;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use crate::table::Table;
 
 /// Cores that this program may use.
@@ -13,6 +16,19 @@ pub fn cores() -> usize {
 pub fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().next().unwrap_or("?").to_owned()
+}
+
+/// Resident memory of a process, in bytes.
+pub fn resident(pid: u32) -> anyhow::Result<u64> {
+    let text = value_of(&format!("/proc/{pid}/status"), "VmRSS").context("the process is gone")?;
+    let kilobytes: u64 = text.trim_end_matches("kB").trim().parse()?;
+    Ok(kilobytes * 1024)
+}
+
+/// Lets this program, and those that it starts, open as many sockets as the system allows.
+pub fn allow_many_sockets() -> anyhow::Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
 }
 
 /// The table at the head of a report: machine, versions, settings.

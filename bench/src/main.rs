@@ -2,7 +2,11 @@
 
 use std::process::ExitCode;
 
-use bench::{console, drain, latency, machine, modes, suite, writes};
+use bench::{
+    console, drain, latency, machine, modes,
+    sockets::{churn, fanout, floor, idle, suite as sockets},
+    suite, writes,
+};
 use clap::{Parser, Subcommand};
 
 /// Measures Roomcast: from commit to client, the drain of a backlog, messages written a second.
@@ -23,6 +27,16 @@ enum What {
     Writes(writes::Writes),
     /// Every broadcast mode under the same loads, with Kafka and Debezium, on a release build
     Modes(modes::Modes),
+    /// One channel and many subscribers, on a running server that speaks the Centrifuge protocol
+    Fanout(fanout::Fanout),
+    /// Memory of connections that do nothing, on such a server
+    Idle(idle::Idle),
+    /// Clients that come and go, on such a server
+    Churn(churn::Churn),
+    /// The limit of this machine: a bare loop that writes an already framed message to sockets
+    Floor(floor::Floor),
+    /// The hub's sockets beside the floor, on a release build
+    Sockets(sockets::Suite),
     /// Everything, on a release build and a private PostgreSQL that it starts and stops
     All(suite::Suite),
 }
@@ -48,6 +62,17 @@ async fn run(what: What) -> anyhow::Result<()> {
     let table = match what {
         What::All(suite) => return suite.run().await,
         What::Modes(modes) => return modes.run().await,
+        What::Sockets(suite) => return suite.run().await,
+        What::Floor(floor) => return tokio::task::spawn_blocking(move || floor.serve()).await?,
+        What::Fanout(fanout) => {
+            machine::allow_many_sockets()?;
+            fanout::table(&[("as it runs".to_owned(), fanout.load, fanout.measure().await?)])
+        }
+        What::Idle(idle) => {
+            machine::allow_many_sockets()?;
+            idle::table(&[("as it runs".to_owned(), idle.clone(), idle.measure().await?)])
+        }
+        What::Churn(churn) => churn::table(&[("as it runs".to_owned(), churn.clone(), churn.measure().await?)]),
         What::Latency(latency) => latency::table(&[("as it runs", latency.measure().await?)]),
         What::Drain(drain) => drain::table(&[("as it runs", drain.measure().await?)]),
         What::Writes(writes) => writes::table(&writes.measure().await?),

@@ -103,7 +103,7 @@ impl Relay {
 const ANY_PORT: &str = "127.0.0.1:0";
 
 /// One process. Killed when dropped.
-struct Process {
+pub(crate) struct Process {
     name: String,
     child: Child,
     address: String,
@@ -114,7 +114,7 @@ struct Process {
 
 impl Process {
     /// Starts it and waits for its line "… is ready at http://…".
-    async fn start(executable: &Path, args: &[&str]) -> anyhow::Result<Self> {
+    pub(crate) async fn start(executable: &Path, args: &[&str]) -> anyhow::Result<Self> {
         let name = format!("roomcast {}", args[0]);
         let mut log = tempfile::tempfile()?;
         let mut command = Command::new(executable);
@@ -132,11 +132,11 @@ impl Process {
         }
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id().unwrap_or_default()
     }
 
-    fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         format!("http://{}", self.address)
     }
 

@@ -1,0 +1,55 @@
+//! Publishes through the server API on one connection that is kept, as a service beside the hub would.
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, header};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::json;
+
+use super::target::Target;
+use crate::clock::unix_micros;
+
+/// One connection to the server API.
+pub(super) struct Publisher {
+    client: Client<HttpConnector, Full<Bytes>>,
+    uri: String,
+    api_key: String,
+    channel: String,
+    filling: String,
+}
+
+impl Publisher {
+    /// `size` is that of the data, in bytes.
+    pub(super) fn new(target: &Target, channel: String, size: usize) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let envelope = data(0, 1_700_000_000_000_000, "").to_string().len();
+        let filling = "x".repeat(size.saturating_sub(envelope));
+        let uri = format!("{}/publish", target.api.trim_end_matches('/'));
+        Self { client, uri, api_key: target.api_key.clone(), channel, filling }
+    }
+
+    /// Publishes the publication with this number; the clock begins before the request is written.
+    pub(super) async fn publish(&self, number: u64) -> anyhow::Result<()> {
+        let body = json!({ "channel": self.channel, "data": data(number, unix_micros(), &self.filling) });
+        let mut request = Request::post(&self.uri).header(header::CONTENT_TYPE, "application/json");
+        if !self.api_key.is_empty() {
+            request = request.header("X-API-Key", &self.api_key);
+        }
+        let answer = self.client.request(request.body(Full::from(body.to_string()))?).await;
+        let (head, body) = answer.with_context(|| format!("no answer from {}", self.uri))?.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let accepted = head.status.is_success() && !body.starts_with(b"{\"error\"");
+        ensure!(accepted, "{} answered {}: {}", self.uri, head.status, String::from_utf8_lossy(&body));
+        Ok(())
+    }
+}
+
+fn data(number: u64, time: i64, filling: &str) -> serde_json::Value {
+    json!({ "n": number, "t": time, "x": filling })
+}
