@@ -42,6 +42,28 @@ test('each side stays its person when one walks through its rooms, and can becom
     await until(async () => (await sides(page)) && (await name(right)) === 'Dave' && (await name(left)) !== 'Dave', 'the right side is Dave');
 });
 
+test('each side chooses by which mode its next messages travel', async (t) => {
+    const { page } = await here.open(t, null, { page: '/demo' });
+    const [left, right] = await sides(page);
+    const choose = async (side, mode) => {
+        const select = page.getByLabel('Messages by')[side]();
+        // A relay reports what it reads soon after its start, and the view asks every few seconds.
+        await select.locator(`option[value="${mode}"]:not([disabled])`).waitFor({ state: 'attached' });
+        await select.selectOption(mode);
+    };
+    await choose('first', 'wal');
+    await choose('last', 'api');
+    assert.equal(await page.getByLabel('Messages by').first().locator('option[value="cdc"]').isDisabled(), true);
+    for (const [side, text, mode] of [[left, 'Left chose', 'wal'], [right, 'Right chose', 'api']]) {
+        await write(side, text);
+        for (const reader of [left, right]) await line(reader, text).getByText(`by ${mode}`, { exact: true }).waitFor();
+    }
+    await page.getByLabel('Messages by').first().selectOption('everybody’s mode');
+    await write(left, 'Left as everybody');
+    for (const reader of [left, right]) await line(reader, 'Left as everybody').getByText('by outbox', { exact: true }).waitFor();
+    for (const side of [left, right]) await side.getByRole('button', { name: /^Messages travel by outbox/ }).waitFor();
+});
+
 test('the side-by-side view does not sign in the browser itself', async (t) => {
     const { page } = await here.open(t, null, { page: '/demo' });
     await sides(page);

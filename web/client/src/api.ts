@@ -87,8 +87,9 @@ export class Api {
     return this.#call("GET", `/api/rooms/${room}/messages?after=${version}&limit=${limit}`);
   }
 
-  post(room: number, text: string, clientId: string): Promise<Message> {
-    return this.#call("POST", `/api/rooms/${room}/messages`, { text, client_id: clientId });
+  /** `mode`: by which way its news shall travel, where the deployment lets a message say so. */
+  post(room: number, text: string, clientId: string, mode: Mode | null): Promise<Message> {
+    return this.#call("POST", `/api/rooms/${room}/messages`, { text, client_id: clientId, ...(mode !== null && { mode }) });
   }
 
   read(room: number, version: number): Promise<{ read_version: number; unread: number }> {

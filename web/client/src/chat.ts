@@ -12,6 +12,7 @@ import { Drafts } from "./drafts.js";
 import { Latency } from "./latency.js";
 import { MembersPanel } from "./members.js";
 import { ModeChip } from "./modechip.js";
+import { chosenMode } from "./modechoice.js";
 import { startNewRoom } from "./newroom.js";
 import { RoomsView } from "./rooms.js";
 import { loginPath, withSeat } from "./seat.js";
@@ -39,7 +40,7 @@ class Chat {
   readonly #modeChip = new ModeChip(this.#api, this.#latency, state.me.is_admin, state.mode);
   readonly #status = new Status();
   readonly #roomsView = new RoomsView(this.#me, state.seat);
-  readonly #sender = new Sender(this.#api, this.#unsent, (room) => this.#unsentChanged(room));
+  readonly #sender = new Sender(this.#api, this.#unsent, (room) => this.#unsentChanged(room), chosenMode());
   readonly #members = new MembersPanel(this.#api, this.#me);
   readonly #view = new TimelineView({
     nearTop: () => this.#conversation.nearTop(),

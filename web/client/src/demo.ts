@@ -1,14 +1,19 @@
 // Two people side by side in one window. Each side is a whole page with its own seat, that is, its own session.
 
 import { Api, reasonOf } from "./api.js";
-import { byId } from "./dom.js";
+import { byId, h } from "./dom.js";
+import { chooseMode } from "./modechoice.js";
+import type { Offer } from "./modes.js";
 import { withSeat } from "./seat.js";
 import { startThemeToggle } from "./theme.js";
 import type { Room } from "./types.js";
 
+const MODES_AGE_MS = 5000;
+
 const password = document.body.dataset["password"] ?? "";
 const sides = [...document.querySelectorAll<HTMLElement>("[data-side]")].map((side) => ({
-  select: side.querySelector("select") as HTMLSelectElement,
+  select: side.querySelector("[data-person]") as HTMLSelectElement,
+  by: side.querySelector("[data-by]") as HTMLSelectElement,
   frame: side.querySelector("iframe") as HTMLIFrameElement,
 }));
 
@@ -35,6 +40,23 @@ async function seatBoth(): Promise<void> {
   }
 }
 
+/** Which modes a message can name for itself, if it can: a carrier may come or go while one looks. */
+async function askModes(): Promise<void> {
+  const { choice, available } = await new Api(sides[0]?.select.value ?? null).modes();
+  for (const { by } of sides) {
+    by.closest("label")?.toggleAttribute("hidden", !choice);
+    for (const offer of available) showOffer(by, offer);
+  }
+}
+
+function showOffer(by: HTMLSelectElement, { mode, ready, reason }: Offer): void {
+  const known = [...by.options].find(({ value }) => value === mode);
+  const option = known ?? h("option", { value: mode }, mode);
+  if (known === undefined) by.append(option);
+  option.disabled = !ready;
+  option.title = ready ? "" : `Cannot be had: ${reason ?? "nobody carries it at present"}.`;
+}
+
 /** The same person twice would share one seat. */
 function distinct(changed: number): void {
   const other = sides[1 - changed];
@@ -45,8 +67,21 @@ function distinct(changed: number): void {
 }
 
 startThemeToggle();
-sides.forEach(({ select }, index) => select.addEventListener("change", () => {
-  distinct(index);
-  void seatBoth();
-}));
-void seatBoth();
+sides.forEach(({ select, by, frame }, index) => {
+  select.addEventListener("change", () => {
+    distinct(index);
+    void seatBoth();
+  });
+  const choose = () => {
+    by.parentElement?.setAttribute("data-mode", by.value);
+    chooseMode(frame, by.value);
+  };
+  by.addEventListener("change", choose);
+  frame.addEventListener("load", choose);
+});
+void seatBoth().then(refreshModes);
+
+function refreshModes(): void {
+  // What is not known shows when it is.
+  void askModes().catch(() => undefined).finally(() => setTimeout(refreshModes, MODES_AGE_MS));
+}

@@ -2,6 +2,7 @@
 
 import { Refused, reasonOf, type Api } from "./api.js";
 import { delayBefore } from "./backoff.js";
+import type { Mode } from "./modes.js";
 import type { UnsentQueue } from "./unsent.js";
 
 /** Later tries than the socket's: a post is heavier than a connect. */
@@ -16,6 +17,8 @@ export class Sender {
     private readonly api: Pick<Api, "post">,
     private readonly queue: UnsentQueue,
     private readonly changed: (room: number) => void,
+    /** By which mode what is sent now travels; null: by everybody's. */
+    private readonly mode: () => Mode | null = () => null,
   ) {}
 
   write(room: number, text: string): void {
@@ -53,7 +56,7 @@ export class Sender {
   /** False when what follows has to wait as well. */
   async #send(room: number, clientId: string, text: string): Promise<boolean> {
     try {
-      await this.api.post(room, text, clientId);
+      await this.api.post(room, text, clientId, this.mode());
       this.#attempt = FIRST_ATTEMPT;
       this.queue.saved(clientId);
       return true;
