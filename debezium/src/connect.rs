@@ -16,12 +16,12 @@ use sqlx::{AssertSqlSafe, Executor, PgPool};
 use tokio::time::sleep;
 
 pub use self::status::{State, Status, Task};
-use crate::{Connector, Error, lint::lint};
+use crate::{Connector, Error, Slot, lint::lint};
 
 /// How often Connect is asked while something is awaited.
-const POLL: Duration = Duration::from_millis(50);
+pub(crate) const POLL: Duration = Duration::from_millis(50);
 /// A first start reads the database's catalogue; a busy machine makes that long.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// A failure is believed after this; until then it may be the one before.
 const BELIEF: Duration = Duration::from_secs(2);
 /// How often a task that fails is restarted before its failure is the answer.
@@ -102,6 +102,22 @@ impl Connect {
         self.ask_about(name, Method::GET, "/status").await
     }
 
+    /// How all connectors are, by name.
+    pub async fn statuses(&self) -> Result<BTreeMap<String, Status>, Error> {
+        let told: BTreeMap<String, http::Expanded> = self.ask(Method::GET, "/connectors?expand=status").await?;
+        Ok(told.into_iter().map(|(name, expanded)| (name, expanded.status)).collect())
+    }
+
+    /// A connector as Connect has it.
+    pub async fn connector(&self, name: &str) -> Result<Connector, Error> {
+        Ok(Connector::from_config(name, self.config(name).await?))
+    }
+
+    /// Tells Connect to restart what failed of a connector, if anything did. Does not wait for it to run.
+    pub async fn restart_failed(&self, name: &str) -> Result<(), Error> {
+        self.tell_about(name, Method::POST, "/restart?includeTasks=true&onlyFailed=true").await
+    }
+
     /// Restarts connector and task and waits until they run.
     pub async fn restart(&self, name: &str) -> Result<(), Error> {
         // Not Connect's own restart, after which the state of before may be seen for a while.
@@ -118,7 +134,7 @@ impl Connect {
             Err(error) => return Err(error),
         }
         if let Some(slot) = connector.slot() {
-            drop_slot(slot, database).await.map_err(|source| Error::Slot { slot: slot.to_owned(), source })?;
+            Slot::drop_from(database, slot).await.map_err(|source| Error::Slot { slot: slot.to_owned(), source })?;
         }
         if let Some(publication) = connector.own_publication() {
             let name = publication.replace('"', "\"\"");
@@ -176,7 +192,7 @@ impl Connect {
                         }
                         Some(reason) => {
                             tracing::warn!(connector = name, reason, "restarting a connector that failed");
-                            self.tell_about(name, Method::POST, "/restart?includeTasks=true&onlyFailed=true").await?;
+                            self.restart_failed(name).await?;
                             failed_since = None;
                             restarts += 1;
                         }
@@ -197,24 +213,4 @@ impl Connect {
 
 fn too_slow(name: &str, state: String) -> Error {
     Error::TooSlow { name: name.to_owned(), seconds: PATIENCE.as_secs(), state }
-}
-
-/// Its reader was told to go a moment ago and may still be there.
-async fn drop_slot(slot: &str, database: &PgPool) -> Result<(), sqlx::Error> {
-    let begin = Instant::now();
-    loop {
-        let dropped = sqlx::query(
-            "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1 and database = current_database()",
-        )
-        .bind(slot)
-        .execute(database)
-        .await;
-        let in_use = |error: &sqlx::Error| {
-            error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "55006")
-        };
-        match dropped {
-            Err(error) if in_use(&error) && begin.elapsed() < PATIENCE => sleep(POLL).await,
-            other => return other.map(drop),
-        }
-    }
 }

@@ -183,6 +183,11 @@ impl Connector {
         Self::from_text(&path.display().to_string(), &text, profile, database)
     }
 
+    /// What Connect has under this name.
+    pub(crate) fn from_config(name: &str, config: BTreeMap<String, String>) -> Self {
+        Self { name: name.to_owned(), config }
+    }
+
     fn from_text(file: &str, text: &str, profile: Profile, database: &Database) -> Result<Self, Error> {
         let (profile_file, profile_text) = profile.file();
         let mut config = settings(profile_file, profile_text)?;

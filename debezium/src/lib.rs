@@ -24,9 +24,14 @@ mod connect;
 mod connector;
 mod error;
 pub mod lint;
+pub mod metrics;
+mod slot;
 mod stack;
+mod supervisor;
 
 pub use connect::{Applied, Connect, State, Status, Task};
 pub use connector::{Connector, Database, Kind, Profile};
 pub use error::Error;
+pub use slot::Slot;
 pub use stack::{Addresses, Bundle, DEBEZIUM_VERSION, KAFKA_VERSION, OLDEST_JAVA, Options, Part, Stack};
+pub use supervisor::{Report, Supervisor, SupervisorHandle, Watched};

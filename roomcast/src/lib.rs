@@ -10,4 +10,5 @@ pub mod health;
 pub mod lifecycle;
 pub mod roles;
 pub mod server;
+pub mod supervisor;
 pub mod telemetry;

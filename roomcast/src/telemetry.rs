@@ -68,5 +68,6 @@ pub fn metrics() -> anyhow::Result<PrometheusHandle> {
         .install_recorder()?;
     backend::metrics::describe();
     relay::metrics::describe();
+    debezium::metrics::describe();
     Ok(HANDLE.get_or_init(|| handle).clone())
 }

@@ -6,7 +6,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::sleep;
 
-use super::{Connect, PATIENCE, POLL};
+use super::{Connect, PATIENCE, POLL, Status};
 use crate::{Connector, Error};
 
 /// Connect's own limit is 90 s.
@@ -18,7 +18,18 @@ struct Refusal {
     message: String,
 }
 
+/// A connector in an expanded list.
+#[derive(Deserialize)]
+pub(super) struct Expanded {
+    pub(super) status: Status,
+}
+
 impl Connect {
+    /// The address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// False while it starts: at first it knows no question at all, then it says that it is not healthy yet.
     pub(crate) async fn health(&self) -> Result<bool, Error> {
         let answer = self.send(self.request(Method::GET, "/health").timeout(Duration::from_secs(2))).await?;

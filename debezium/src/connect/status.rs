@@ -37,6 +37,8 @@ pub struct Status {
     pub connector: State,
     /// Why the connector itself failed.
     pub trace: Option<String>,
+    /// Which worker has it.
+    pub worker: String,
     /// None while it starts; Debezium for PostgreSQL has one.
     pub tasks: Vec<Task>,
 }
@@ -48,6 +50,9 @@ pub struct Task {
     pub id: u32,
     /// State.
     pub state: State,
+    /// Which worker has it.
+    #[serde(default, rename = "worker_id")]
+    pub worker: String,
     /// Why it failed, as a Java stack trace.
     #[serde(default)]
     pub trace: Option<String>,
@@ -64,13 +69,16 @@ struct Told {
 #[derive(Deserialize)]
 struct Itself {
     state: State,
+    #[serde(default, rename = "worker_id")]
+    worker: String,
     #[serde(default)]
     trace: Option<String>,
 }
 
 impl From<Told> for Status {
     fn from(told: Told) -> Self {
-        Self { name: told.name, connector: told.connector.state, trace: told.connector.trace, tasks: told.tasks }
+        let Itself { state, worker, trace } = told.connector;
+        Self { name: told.name, connector: state, trace, worker, tasks: told.tasks }
     }
 }
 
@@ -82,19 +90,54 @@ impl Status {
             && self.tasks.iter().all(|task| task.state == State::Running)
     }
 
+    /// What one would say in one word: the state of what does not run, if anything does not.
+    pub fn worst(&self) -> State {
+        let states = || self.tasks.iter().map(|task| task.state).chain([self.connector]);
+        let of = |wanted: State| states().find(|state| *state == wanted);
+        let idle = || states().find(|state| *state != State::Running);
+        let without_task = || self.tasks.is_empty().then_some(State::Unassigned);
+        of(State::Failed).or_else(idle).or_else(without_task).unwrap_or(State::Running)
+    }
+
     /// Why it fails, if it does.
     pub fn failure(&self) -> Option<String> {
+        self.traces().next().map(|trace| explained(trace.unwrap_or("it does not say why")))
+    }
+
+    /// Whether events between its place in the log and what PostgreSQL still has are missing. No restart mends that.
+    pub fn lost_its_place(&self) -> bool {
+        self.traces().flatten().any(|trace| trace.contains(PLACE_LOST))
+    }
+
+    /// Of what failed.
+    fn traces(&self) -> impl Iterator<Item = Option<&str>> {
         let itself = (self.connector == State::Failed).then_some(&self.trace);
         let tasks = self.tasks.iter().filter(|task| task.state == State::Failed).map(|task| &task.trace);
-        itself.into_iter().chain(tasks).next().map(|trace| explained(trace.as_deref().unwrap_or("it does not say why")))
+        itself.into_iter().chain(tasks).map(Option::as_deref)
+    }
+}
+
+/// In Connect's words.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            State::Unassigned => "UNASSIGNED",
+            State::Running => "RUNNING",
+            State::Paused => "PAUSED",
+            State::Stopped => "STOPPED",
+            State::Failed => "FAILED",
+            State::Restarting => "RESTARTING",
+            State::Destroyed => "DESTROYED",
+            State::Other => "OTHER",
+        })
     }
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connector {:?}", self.connector)?;
+        write!(f, "connector {}", self.connector)?;
         for task in &self.tasks {
-            write!(f, ", task {} {:?}", task.id, task.state)?;
+            write!(f, ", task {} {}", task.id, task.state)?;
         }
         match self.failure() {
             Some(reason) => write!(f, ": {reason}"),
@@ -122,10 +165,13 @@ fn explained(trace: &str) -> String {
     text
 }
 
+const PLACE_LOST: &str = "no longer available on the server";
+
 const ADVICE: [(&str, &str); 4] = [
     (
-        "no longer available on the server",
-        "The slot was dropped or WAL was removed, so events are missing. Remove the connector and apply it again: it starts from now",
+        PLACE_LOST,
+        "The slot was dropped or WAL was removed, so events are missing. Remove the connector and apply it again \
+         (roomcast connectors remove, then apply): it starts from now",
     ),
     ("Unable to create filtered publication", "The tables do not exist: apply the migrations first"),
     ("logical decoding requires", "PostgreSQL must run with wal_level=logical"),
@@ -148,6 +194,10 @@ mod tests {
         assert!(!no_task.is_running());
         let unheard_of = status(r#"{"name":"a","connector":{"state":"DANCING"},"tasks":[]}"#);
         assert_eq!(unheard_of.connector, State::Other);
+        assert_eq!(
+            [running, no_task, unheard_of].map(|status| status.worst()),
+            [State::Running, State::Unassigned, State::Other]
+        );
     }
 
     #[test]
@@ -161,6 +211,21 @@ mod tests {
             "org.apache.ConnectException: Error (org.postgresql.PSQLException: ERROR: all replication slots are in use). \
              Raise max_replication_slots, or drop slots that nobody reads"
         );
-        assert!(failed.to_string().starts_with("connector Running, task 0 Failed: "));
+        assert!(failed.to_string().starts_with("connector RUNNING, task 0 FAILED: "));
+    }
+
+    #[test]
+    fn a_lost_place_is_told_from_other_failures() {
+        let failed = |why: &str| {
+            status(&format!(
+                r#"{{"name":"a","connector":{{"state":"RUNNING","worker_id":"w:1"}},"tasks":[{{"id":0,"state":"FAILED","trace":"{why}"}}]}}"#
+            ))
+        };
+        let lost = failed(
+            "x.DebeziumException: The connector is trying to read change stream starting at 5, but this is no longer available on the server.",
+        );
+        assert!(lost.lost_its_place() && lost.failure().unwrap().contains("roomcast connectors remove, then apply"));
+        assert!(!failed("no broker").lost_its_place());
+        assert_eq!((lost.worker.as_str(), lost.worst()), ("w:1", State::Failed));
     }
 }

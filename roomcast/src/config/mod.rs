@@ -3,6 +3,7 @@
 //! A wrong value ends the start with the name of its flag and variable. Secrets are never printed.
 #![expect(clippy::doc_markdown, reason = "these comments are what --help prints, where Markdown is noise")]
 
+mod connectors;
 mod secret;
 mod value;
 
@@ -10,6 +11,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
+pub use connectors::{Apply, ConnectorAction, Connectors, Supervision, Which};
 use secret::DEMO_SECRET;
 pub use secret::{Secret, Secrets};
 use value::{duration, hubs, origin};
@@ -51,6 +53,8 @@ pub enum Role {
     Migrate(Migrate),
     /// Shows or switches the way that messages travel by from now on
     Mode(Mode),
+    /// Applies, shows, restarts or removes Debezium's connectors, which modes cdc, api_cdc and message need
+    Connectors(Connectors),
     /// Lists, shows, replays or discards rows that could not be delivered
     DeadLetters(DeadLetters),
     /// Asks a running process whether it is ready, and exits with 0 or 1
@@ -72,6 +76,9 @@ pub struct Demo {
     /// Start Kafka, Kafka Connect and Debezium as well (takes Java 17 and Maven), for the modes cdc, api_cdc and message
     #[arg(long, env = "ROOMCAST_CDC")]
     pub cdc: bool,
+    /// Latency of Debezium with --cdc: seed (the articles' values) or tuned
+    #[arg(long, env = "ROOMCAST_CDC_PROFILE", default_value_t)]
+    pub cdc_profile: debezium::Profile,
     /// Forget the data of earlier runs and start over
     #[arg(long, conflicts_with = "database_url")]
     pub fresh: bool,
@@ -139,6 +146,9 @@ pub struct Relay {
     /// What the relay reads, and how.
     #[command(flatten)]
     pub sources: Sources,
+    /// What fills Kafka.
+    #[command(flatten)]
+    pub supervision: Supervision,
 }
 
 /// Settings of `roomcast hub`.

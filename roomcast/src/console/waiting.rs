@@ -33,6 +33,11 @@ impl Waiting {
         show(&self.0, step);
     }
 
+    /// Prints something without the moving line in its way.
+    pub fn pause(&self, print: impl FnOnce()) {
+        self.0.suspend(print);
+    }
+
     /// Clears the line.
     pub fn end(self) {
         self.0.finish_and_clear();

@@ -4,20 +4,23 @@ use std::sync::Arc;
 
 use ::backend::{ApiState, BackendConfig};
 use anyhow::Context;
+use debezium::Kind;
 use hub::Hub;
 use relay::Wakeup;
+use sqlx::PgPool;
 
 use super::{backend as backend_role, hub as hub_role, relay as relay_role};
 use crate::{
     adapters::{Direct, LocalAuthority, LocalHub, Wake},
     config, console, health,
     lifecycle::Lifecycle,
-    server, telemetry,
+    server, supervisor, telemetry,
 };
 
 mod cdc;
 mod postgres;
 
+pub(super) use cdc::running as running_stack;
 pub(super) use postgres::running as running_database;
 
 pub(super) async fn run(settings: config::Demo, lifecycle: &Lifecycle) -> anyhow::Result<()> {
@@ -54,18 +57,14 @@ async fn play(
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<()> {
     let metrics = telemetry::metrics()?;
-    let db = backend::connect(url, backend_role::DATABASE_CONNECTIONS).await?;
-    backend::MIGRATOR.run(&db).await.context("bringing the schema up to date")?;
-    backend::check_schema(&db).await?;
     let address = listener.local_addr()?;
     let demo_users = settings.users.wanted(address, true);
-    if demo_users {
-        backend::seed::demo(&db).await.context("seeding the demo's people and rooms")?;
-    }
+    let cdc = async { if settings.cdc { cdc::start(settings).await.map(Some) } else { Ok(None) } };
+    let (db, cdc) = tokio::try_join!(database(url, demo_users), cdc)?;
 
-    let cdc = if settings.cdc { Some(cdc::start(url, settings.embedded.data_dir.as_deref()).await?) } else { None };
     let mut sources = settings.sources.clone();
     if let Some(cdc) = &cdc {
+        cdc.apply(url, settings.cdc_profile).await?;
         sources.kafka_brokers = Some(cdc.brokers());
     }
     // A server of the user's may not keep a logical log; the embedded one does.
@@ -81,13 +80,20 @@ async fn play(
     };
     let api = ApiState::new(db, config, Arc::new(Wake(wakeup))).with_publisher(Arc::new(Direct(LocalHub(hub.clone()))));
 
-    let parts = relay_role::health_of(hub_role::health_of(backend_role::health_of(&api), &hub), relay);
+    let mut parts = relay_role::health_of(hub_role::health_of(backend_role::health_of(&api), &hub), relay);
+    if let Some(cdc) = &cdc {
+        parts = supervisor::health_of(parts, supervisor::start(&cdc.connect_url(), &Kind::ALL, lifecycle));
+    }
     let app = backend_role::pages_and_api(&api, None).merge(hub.router()).merge(health::router(parts, metrics));
     let app = server::behind_proxy(app, settings.listen.behind_proxy);
     lifecycle.run("the HTTP server", server::serve(listener, app, lifecycle.stopping()));
     welcome(address, demo_users);
 
-    lifecycle.stopping().cancelled().await;
+    let stopping = lifecycle.stopping();
+    match &cdc {
+        None => stopping.cancelled().await,
+        Some(cdc) => stopping.run_until_cancelled(cdc.keep_alive()).await.unwrap_or_default(),
+    }
     console::say("Stopping: requests, relay, sockets, then the database.");
     hub.stop().await;
     let played = lifecycle.finished().await;
@@ -96,6 +102,17 @@ async fn play(
         cdc.stop().await;
     }
     played
+}
+
+/// With the tables of this version and the demo's people.
+async fn database(url: &str, demo_users: bool) -> anyhow::Result<PgPool> {
+    let db = backend::connect(url, backend_role::DATABASE_CONNECTIONS).await?;
+    backend::MIGRATOR.run(&db).await.context("bringing the schema up to date")?;
+    backend::check_schema(&db).await?;
+    if demo_users {
+        backend::seed::demo(&db).await.context("seeding the demo's people and rooms")?;
+    }
+    Ok(db)
 }
 
 fn welcome(address: std::net::SocketAddr, demo_users: bool) {

@@ -1,6 +1,7 @@
 //! What a process can be. Each role is a list of things to start, in order, and the end of them.
 
 mod backend;
+mod connectors;
 mod dead_letters;
 mod demo;
 mod health;
@@ -25,6 +26,7 @@ pub async fn run(role: Role, lifecycle: &Lifecycle) -> anyhow::Result<()> {
         Role::Hub(settings) => hub::run(settings, lifecycle).await,
         Role::Migrate(settings) => migrate::run(&settings).await,
         Role::Mode(settings) => mode::run(settings).await,
+        Role::Connectors(settings) => connectors::run(settings).await,
         Role::DeadLetters(settings) => dead_letters::run(settings).await,
         Role::Health(settings) => health::run(&settings).await,
     }
@@ -32,9 +34,12 @@ pub async fn run(role: Role, lifecycle: &Lifecycle) -> anyhow::Result<()> {
 
 /// The database that a command names, else the running demo's.
 async fn running_database(named: &Running) -> anyhow::Result<PgPool> {
-    let url = match &named.database_url {
-        Some(url) => url.expose().to_owned(),
-        None => demo::running_database(named.data_dir.as_deref())?,
-    };
-    Ok(::backend::connect(&url, 1).await?)
+    Ok(::backend::connect(&running_database_url(named)?, 1).await?)
+}
+
+fn running_database_url(named: &Running) -> anyhow::Result<String> {
+    match &named.database_url {
+        Some(url) => Ok(url.expose().to_owned()),
+        None => demo::running_database(named.data_dir.as_deref()),
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
     config, console,
     health::{self, Health},
     lifecycle::Lifecycle,
-    server, telemetry,
+    server, supervisor, telemetry,
 };
 
 pub(super) async fn run(settings: config::Relay, lifecycle: &Lifecycle) -> anyhow::Result<()> {
@@ -27,7 +27,12 @@ pub(super) async fn run(settings: config::Relay, lifecycle: &Lifecycle) -> anyho
 
     let listener = server::bind(settings.listen).await?;
     let address = listener.local_addr()?;
-    let app = health::router(health_of(Health::default(), relay), metrics);
+    let mut parts = health_of(Health::default(), relay);
+    if let Some(connect_url) = &settings.supervision.connect_url {
+        let watched = supervisor::start(connect_url, &settings.supervision.connectors, lifecycle);
+        parts = supervisor::health_of(parts, watched);
+    }
+    let app = health::router(parts, metrics);
     lifecycle.run("the HTTP server", server::serve(listener, app, lifecycle.stopping()));
     console::say(format_args!(
         "Roomcast relay is ready at http://{address}, delivering to {}",
