@@ -32,6 +32,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub struct Supervisor {
     connect: Connect,
     paces: BTreeMap<String, Pace>,
+    answers: bool,
     report: SupervisorHandle,
 }
 
@@ -44,7 +45,7 @@ impl Supervisor {
     pub fn new<N: Into<String>>(connect: Connect, names: impl IntoIterator<Item = N>) -> Self {
         let paces: BTreeMap<String, Pace> = names.into_iter().map(|name| (name.into(), Pace::default())).collect();
         let report = Report::before_the_first_look(paces.keys());
-        Self { connect, paces, report: SupervisorHandle(Arc::new(Mutex::new(report))) }
+        Self { connect, paces, answers: true, report: SupervisorHandle(Arc::new(Mutex::new(report))) }
     }
 
     /// To read what it knows.
@@ -71,6 +72,7 @@ impl Supervisor {
             Ok(told) => told.map_err(|error| error.to_string()),
             Err(_) => Err(format!("Kafka Connect does not answer within {} s", ANSWER.as_secs())),
         };
+        self.tell_of_an_outage(&told);
         for (name, pace) in &mut self.paces {
             let sight = Sight::of(name, &told);
             ::metrics::gauge!(metrics::CONNECTOR_STATE, "connector" => name.clone()).set(f64::from(sight.is_running()));
@@ -80,6 +82,16 @@ impl Supervisor {
                 restart_failed(&self.connect, name, &self.report).await;
             }
         }
+    }
+
+    /// Once, not for each connector and each look.
+    fn tell_of_an_outage<T>(&mut self, told: &Result<T, String>) {
+        if self.answers
+            && let Err(reason) = told
+        {
+            tracing::warn!("{reason}: whether the connectors run is not known");
+        }
+        self.answers = told.is_ok();
     }
 }
 

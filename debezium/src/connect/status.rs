@@ -152,6 +152,7 @@ fn explained(trace: &str) -> String {
     let outer = trace.lines().next().map(said).unwrap_or_default();
     let inner = trace.lines().rfind(|line| line.starts_with("Caused by: ")).map(said);
     let mut text = match inner {
+        _ if trace.contains(PLACE_LOST) => format!("its place in the write-ahead log is {PLACE_LOST}"), // Debezium's takes ten lines
         Some(inner) if inner != outer => format!("{outer} ({inner})"),
         _ => outer,
     };

@@ -84,6 +84,7 @@ impl Sight {
     fn tell(&self, name: &str) {
         let (state, reason) = (self.state(), self.reason().unwrap_or_default());
         match self.failure() {
+            _ if matches!(self, Self::Unreachable(_)) => {} // said once for all of them
             _ if self.is_running() => tracing::info!(connector = name, "the connector {name} runs"),
             Some(Failure { place_lost: true, .. }) => {
                 tracing::error!(connector = name, state, "no restart will mend the connector {name}: {reason}");
