@@ -66,3 +66,23 @@ impl AuthorityError {
         Self::Unavailable(source.into())
     }
 }
+
+/// For a hub without a backend: nobody has channels of their own, and what the configuration or a token does not allow
+/// is not allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Alone;
+
+#[async_trait]
+impl Authority for Alone {
+    async fn subscriptions(&self, _: &str) -> Result<Vec<Subscription>, AuthorityError> {
+        Ok(Vec::new())
+    }
+
+    async fn access(&self, _: &str, _: &Channel) -> Result<Access, AuthorityError> {
+        Ok(Access::Denied)
+    }
+
+    async fn backlog(&self, _: &Channel, _: Offset, _: u32) -> Result<Backlog, AuthorityError> {
+        Err(AuthorityError::NoSuchChannel)
+    }
+}

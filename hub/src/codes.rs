@@ -46,6 +46,7 @@ impl Disconnect {
     pub(crate) const TOO_BIG: Self = Self::new(1009, "");
     pub(crate) const SHUTDOWN: Self = Self::new(3001, "shutdown");
     pub(crate) const EXPIRED: Self = Self::new(3005, "connection expired");
+    pub(crate) const SUBSCRIPTION_EXPIRED: Self = Self::new(3006, "subscription expired");
     pub(crate) const SLOW: Self = Self::new(3008, "slow");
     pub(crate) const INSUFFICIENT_STATE: Self = Self::new(3010, "insufficient state");
     pub(crate) const NO_PONG: Self = Self::new(3012, "no pong");
@@ -53,6 +54,7 @@ impl Disconnect {
     pub(crate) const BAD_REQUEST: Self = Self::new(3501, "bad request");
     pub(crate) const STALE: Self = Self::new(3502, "stale");
     pub(crate) const FORCED: Self = Self::new(3503, "force disconnect");
+    pub(crate) const CONNECTION_LIMIT: Self = Self::new(3504, "connection limit");
     pub(crate) const CHANNEL_LIMIT: Self = Self::new(3505, "channel limit");
     pub(crate) const NOT_AVAILABLE: Self = Self::new(3508, "not available");
 
@@ -80,4 +82,5 @@ pub(crate) struct Unsubscribed {
 impl Unsubscribed {
     pub(crate) const BY_SERVER: Self = Self { code: 2000, reason: "server unsubscribe" };
     pub(crate) const INSUFFICIENT_STATE: Self = Self { code: 2500, reason: "insufficient state" };
+    pub(crate) const EXPIRED: Self = Self { code: 2501, reason: "subscription expired" };
 }

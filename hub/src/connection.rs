@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     io::{self, ErrorKind, IoSlice},
     net::Shutdown,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -43,10 +43,18 @@ pub(crate) struct Connection {
     home: runtime::Handle,
     limits: Limits,
     out: Mutex<Out>,
-    /// Who it is and what it hears.
+    /// Whose it is, once the connect command has said so.
+    identity: OnceLock<Identity>,
+    /// What it hears.
     pub(crate) standing: Mutex<Standing>,
     /// When it has to be pinged, or given up.
     pub(crate) pulse: Mutex<Pulse>,
+}
+
+struct Identity {
+    user: Arc<str>,
+    /// JSON that others see of the connection.
+    info: Option<Arc<str>>,
 }
 
 struct Out {
@@ -103,9 +111,27 @@ impl Connection {
             home,
             limits,
             out: Mutex::new(out),
+            identity: OnceLock::new(),
             standing: Mutex::default(),
             pulse: Mutex::new(pulse),
         }
+    }
+
+    /// The connect command has said whose it is.
+    pub(crate) fn identify(&self, user: Arc<str>, info: Option<Arc<str>>) {
+        // A connection connects once.
+        self.identity.set(Identity { user, info }).ok();
+    }
+
+    /// Whose it is; empty while that is not known, and for nobody in particular.
+    pub(crate) fn user(&self) -> &str {
+        self.identity.get().map_or("", |identity| &identity.user)
+    }
+
+    /// The connection in a channel, where it has `info`, as JSON for others.
+    pub(crate) fn as_others_see_it(&self, info: Option<&str>) -> Bytes {
+        let own = self.identity.get().and_then(|identity| identity.info.as_deref());
+        frame::client_info(self.user(), &self.client.to_string(), own, info)
     }
 
     /// Sends frames of a channel: after the connect reply, and in the order of the calls.

@@ -1,11 +1,15 @@
 //! What every part of a running hub shares.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, atomic::AtomicU32},
+};
 
 use tokio::{runtime, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    admission::Gate,
     authority::{Authority, AuthorityError},
     config::HubConfig,
     registry::Registry,
@@ -17,6 +21,9 @@ pub(crate) struct Context {
     pub(crate) authority: Arc<dyn Authority>,
     pub(crate) tokens: TokenVerifier,
     pub(crate) registry: Registry,
+    pub(crate) gate: Gate,
+    /// The number that the next channel is given.
+    pub(crate) next_channel: AtomicU32,
     /// The runtime that started the hub. The authority is asked there: its database connections belong to it.
     pub(crate) runtime: runtime::Handle,
     /// Questions to the authority and upgrades under way.

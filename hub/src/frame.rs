@@ -3,14 +3,17 @@
 //! Zero values are omitted, as SDKs expect, and a line break never leaves inside a payload: it would end the message.
 //! A publication is encoded once; every subscriber and the history share its bytes.
 
-use std::{collections::BTreeMap, io::Write};
+use std::{collections::BTreeMap, io::Write, sync::Arc};
 
 use bytes::Bytes;
 use protocol::{Channel, Offset, Position};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::codes::{Disconnect, ErrorCode, Unsubscribed};
+use crate::{
+    codes::{Disconnect, ErrorCode, Unsubscribed},
+    token::time_left,
+};
 
 /// A server's ping.
 pub(crate) const PING: Bytes = Bytes::from_static(&[0x81, 2, b'{', b'}']);
@@ -33,8 +36,9 @@ pub(crate) struct Publication {
 }
 
 impl Publication {
-    /// Encodes `data` for `channel`; offset 0 stands for a publication that nobody counts.
-    pub(crate) fn encode(channel: &Channel, offset: Offset, data: &RawValue, tags: &BTreeMap<String, String>) -> Self {
+    /// Encodes what was published to `channel`; offset 0 stands for a publication that nobody counts.
+    pub(crate) fn encode(channel: &Channel, offset: Offset, said: &Said) -> Self {
+        let Said { data, tags, publisher } = said;
         let mut frame = FrameWriter::with_capacity(data.get().len() + channel.as_str().len() + 64);
         frame.raw(b"{\"push\":{\"channel\":");
         frame.json(channel.as_str());
@@ -44,6 +48,10 @@ impl Publication {
         frame.data(data);
         if !offset.is_zero() {
             frame.number(b",\"offset\":", offset.0);
+        }
+        if let Some(publisher) = publisher {
+            frame.raw(b",\"info\":");
+            frame.raw(publisher);
         }
         if !tags.is_empty() {
             frame.raw(b",\"tags\":");
@@ -58,16 +66,112 @@ impl Publication {
     }
 }
 
+/// What somebody published.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) data: Box<RawValue>,
+    pub(crate) tags: BTreeMap<String, String>,
+    /// The client that said it, as others see it; `None` for a server.
+    pub(crate) publisher: Option<Bytes>,
+}
+
+impl From<Box<RawValue>> for Said {
+    fn from(data: Box<RawValue>) -> Self {
+        Self { data, tags: BTreeMap::new(), publisher: None }
+    }
+}
+
+/// What everybody in a channel is told at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Publication,
+    Join,
+    Leave,
+}
+
+/// A push to a channel, framed for those who know the channel by its name.
+#[derive(Clone, Debug)]
+pub(crate) struct Push {
+    pub(crate) kind: Kind,
+    pub(crate) named: Bytes,
+    body: Bytes,
+}
+
+impl Push {
+    /// Somebody, as others see them, has come to `channel` or left it.
+    pub(crate) fn presence(channel: &Channel, kind: Kind, who: &[u8]) -> Self {
+        let mut body = Object::with_capacity(who.len() + 16);
+        body.raw_field("info", who);
+        let body = Bytes::from(body.finish());
+        Self { kind, named: push(channel, kind.name(), &body), body }
+    }
+
+    /// The same for those who know the channel by its number.
+    pub(crate) fn numbered(&self, number: u32) -> Bytes {
+        let mut frame = FrameWriter::with_capacity(self.body.len() + 48);
+        frame.number(b"{\"push\":{\"id\":", u64::from(number));
+        frame.raw(b",\"");
+        frame.raw(self.kind.name().as_bytes());
+        frame.raw(b"\":");
+        frame.raw(&self.body);
+        frame.raw(b"}}");
+        frame.finish().0
+    }
+}
+
+impl From<Publication> for Push {
+    fn from(publication: Publication) -> Self {
+        Self { kind: Kind::Publication, named: publication.frame, body: publication.body }
+    }
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Publication => "pub",
+            Self::Join => "join",
+            Self::Leave => "leave",
+        }
+    }
+}
+
+/// A client as others see it: user, name of the connection, and what the tokens say about both.
+pub(crate) fn client_info(user: &str, client: &str, connection: Option<&str>, channel: Option<&str>) -> Bytes {
+    let mut info = Object::with_capacity(128);
+    info.field("user", user);
+    info.field("client", client);
+    if let Some(json) = connection {
+        info.raw_field("conn_info", json.as_bytes());
+    }
+    if let Some(json) = channel {
+        info.raw_field("chan_info", json.as_bytes());
+    }
+    info.finish().into()
+}
+
+/// JSON without line breaks. One can only stand between tokens, so leaving it out changes nothing.
+pub(crate) fn one_line(json: &RawValue) -> Arc<str> {
+    if json.get().contains('\n') { json.get().replace('\n', "").into() } else { json.get().into() }
+}
+
 /// What a client is told about a subscription: the body of a subscribe reply, of a `subscribe` push and of a
 /// connect reply's `subs`.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "the protocol has them so")]
 pub(crate) struct Subscribed {
     pub(crate) recoverable: bool,
+    pub(crate) positioned: bool,
     /// Where the client stands from now on.
     pub(crate) position: Position,
     pub(crate) was_recovering: bool,
     pub(crate) recovered: bool,
     pub(crate) publications: Vec<Bytes>,
+    /// Seconds since 1970 after which the client has to refresh the subscription.
+    pub(crate) expires: Option<u64>,
+    /// JSON for the client.
+    pub(crate) data: Option<Arc<str>>,
+    /// The channel's number in pushes.
+    pub(crate) number: Option<u32>,
 }
 
 impl Subscribed {
@@ -75,8 +179,11 @@ impl Subscribed {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let room = self.publications.iter().map(|publication| publication.len() + 1).sum::<usize>();
         let mut json = Object::with_capacity(room + 160);
+        write_expiry(&mut json, self.expires);
         if self.recoverable {
             json.field("recoverable", &true);
+        }
+        if self.positioned {
             json.field("epoch", &self.position.epoch);
         }
         if !self.publications.is_empty() {
@@ -85,16 +192,30 @@ impl Subscribed {
         if self.recovered {
             json.field("recovered", &true);
         }
-        if !self.position.offset.is_zero() {
+        if self.positioned && !self.position.offset.is_zero() {
             json.field("offset", &self.position.offset);
         }
-        if self.recoverable {
+        if self.positioned {
             json.field("positioned", &true);
+        }
+        if let Some(data) = &self.data {
+            json.raw_field("data", data.as_bytes());
         }
         if self.was_recovering {
             json.field("was_recovering", &true);
         }
+        if let Some(number) = self.number {
+            json.field("id", &number);
+        }
         json.finish()
+    }
+}
+
+/// `expires` and `ttl`, in whole seconds, of what ends.
+pub(crate) fn write_expiry(body: &mut Object, expires: Option<u64>) {
+    if let Some(at) = expires {
+        body.field("expires", &true);
+        body.field("ttl", &time_left(at).as_secs().max(1));
     }
 }
 
@@ -145,6 +266,17 @@ pub(crate) fn unsubscribe_push(channel: &Channel, why: Unsubscribed) -> Bytes {
     body.field("code", &why.code);
     body.field("reason", &why.reason);
     push(channel, "unsubscribe", &body.finish())
+}
+
+/// The connection's life has been changed by the server.
+pub(crate) fn refresh_push(expires: Option<u64>) -> Bytes {
+    let mut body = Object::with_capacity(32);
+    write_expiry(&mut body, expires);
+    let mut frame = FrameWriter::with_capacity(64);
+    frame.raw(b"{\"push\":{\"refresh\":");
+    frame.raw(&body.finish());
+    frame.raw(b"}}");
+    frame.finish().0
 }
 
 /// A Close frame.
@@ -296,7 +428,7 @@ mod tests {
 
     fn publication(data: &str) -> Publication {
         let data = RawValue::from_string(data.to_owned()).unwrap();
-        Publication::encode(&Channel::parse("room:7").unwrap(), Offset(5), &data, &BTreeMap::new())
+        Publication::encode(&Channel::parse("room:7").unwrap(), Offset(5), &data.into())
     }
 
     #[test]
@@ -308,6 +440,16 @@ mod tests {
             &publication.frame[2..],
             br#"{"push":{"channel":"room:7","pub":{"data":{"a":1},"offset":5}}}"#.as_slice()
         );
+    }
+
+    #[test]
+    fn who_knows_the_number_of_a_channel_is_not_told_its_name() {
+        let publication = Push::from(publication("1"));
+        assert_eq!(&publication.numbered(42)[2..], br#"{"push":{"id":42,"pub":{"data":1,"offset":5}}}"#.as_slice());
+        let who = client_info("7", "c", Some("{}"), None);
+        let join = Push::presence(&Channel::parse("a").unwrap(), Kind::Join, &who);
+        let told = br#"{"push":{"channel":"a","join":{"info":{"user":"7","client":"c","conn_info":{}}}}}"#;
+        assert_eq!(&join.named[2..], told.as_slice());
     }
 
     #[test]
@@ -325,6 +467,7 @@ mod tests {
         assert_eq!(Subscribed::default().encode(), b"{}");
         let empty = Subscribed {
             recoverable: true,
+            positioned: true,
             position: Position { epoch: "e".into(), offset: Offset(0) },
             ..Subscribed::default()
         };
@@ -339,10 +482,12 @@ mod tests {
     fn a_recovered_client_is_told_its_own_offset_and_what_it_missed() {
         let subscribed = Subscribed {
             recoverable: true,
+            positioned: true,
             position: Position { epoch: "e".into(), offset: Offset(4) },
             was_recovering: true,
             recovered: true,
             publications: vec![publication("1").body],
+            ..Subscribed::default()
         };
         let json = String::from_utf8(subscribed.encode()).unwrap();
         assert_eq!(

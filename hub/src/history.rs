@@ -68,6 +68,18 @@ impl History {
         Some(self.entries.range(skip..).map(|entry| &entry.body))
     }
 
+    /// At most `limit` publications after `since`, oldest first; in reverse those before it, newest first.
+    pub(crate) fn page(&self, since: Option<Offset>, reverse: bool, limit: usize) -> Vec<Bytes> {
+        let bodies = |entry: &Entry| entry.body.clone();
+        if reverse {
+            let older = self.entries.iter().rev().skip_while(|entry| since.is_some_and(|since| entry.offset >= since));
+            older.take(limit).map(bodies).collect()
+        } else {
+            let newer = self.entries.iter().skip_while(|entry| since.is_some_and(|since| entry.offset <= since));
+            newer.take(limit).map(bodies).collect()
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.entries = VecDeque::new();
     }
@@ -122,6 +134,21 @@ mod tests {
         assert_eq!(since(&history, 1, 5), None);
         assert_eq!(since(&history, 6, 5), None);
         assert_eq!(since(&history, 3, 7), None, "does not reach the top");
+    }
+
+    #[test]
+    fn pages_go_on_from_an_offset_in_both_directions() {
+        let history = history(3, 1..=5);
+        let page = |since: Option<u64>, reverse, limit| {
+            let page = history.page(since.map(Offset), reverse, limit);
+            page.into_iter().map(|body| String::from_utf8_lossy(&body).into_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(page(None, false, 9), ["3", "4", "5"]);
+        assert_eq!(page(Some(1), false, 2), ["3", "4"], "what has gone is left out");
+        assert_eq!(page(Some(4), false, 9), ["5"]);
+        assert_eq!(page(None, true, 2), ["5", "4"]);
+        assert_eq!(page(Some(5), true, 9), ["4", "3"]);
+        assert!(page(None, false, 0).is_empty());
     }
 
     #[test]

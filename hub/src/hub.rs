@@ -1,28 +1,29 @@
 //! The hub as others see it: start it, hand it commands, serve its router, stop it.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU32},
     thread,
     time::{Duration, Instant},
 };
 
-use protocol::{Broadcast, Channel, Command, Epoch, Offset, Partition, Position, Publish};
+use bytes::Bytes;
+use protocol::{Channel, Command, Epoch, Offset, Partition, Position, Publish};
 use serde::Serialize;
 use tokio::{runtime, sync::oneshot, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
+    admission::Gate,
     api,
     authority::Authority,
     codes::{Disconnect, ErrorCode},
-    config::{Counting, HubConfig},
+    config::HubConfig,
     connection::{Connection, ConnectionId},
     context::Context,
-    frame::Publication,
     metrics,
     registry::Registry,
-    shard::{self, Counted, Publishing, ShardCommand, ShardHandle, Target},
+    shard::{self, ShardCommand, ShardHandle, end_of},
     token::TokenVerifier,
     upgrade,
 };
@@ -35,7 +36,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub enum HubError {
     /// The configuration could never work.
     #[error("the hub's configuration is wrong: {0}")]
-    Config(&'static str),
+    Config(String),
     /// [`Hub::start`] was called where no tokio runtime is.
     #[error("a hub starts inside a tokio runtime")]
     NoRuntime(#[from] runtime::TryCurrentError),
@@ -81,8 +82,8 @@ pub(crate) struct Inner {
 }
 
 /// How a command is answered: now, or once the hub has counted it.
-enum Outcome {
-    Now(Result<Accepted, Rejection>),
+pub(crate) enum Outcome {
+    Now(Accepted),
     Later(oneshot::Receiver<Position>),
 }
 
@@ -95,6 +96,8 @@ impl Hub {
             tokens: TokenVerifier::new(&config.token_secret),
             authority,
             registry: Registry::default(),
+            gate: Gate::default(),
+            next_channel: AtomicU32::new(1),
             runtime: runtime::Handle::try_current()?,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -120,8 +123,7 @@ impl Hub {
         let mut outcomes = Vec::with_capacity(commands.len());
         let mut queues: Vec<Vec<ShardCommand>> = self.inner.shards.iter().map(|_| Vec::new()).collect();
         for command in commands {
-            let outcome = self.inner.prepare(command, |shard, command| queues[shard].push(command));
-            outcomes.push(outcome.unwrap_or_else(|rejection| Outcome::Now(Err(rejection))));
+            outcomes.push(self.inner.prepare(command, |shard, command| queues[shard].push(command)));
         }
         for (shard, queue) in self.inner.shards.iter().zip(queues) {
             if !enqueue(shard, queue).await {
@@ -131,8 +133,11 @@ impl Hub {
         let mut results = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
             results.push(match outcome {
-                Outcome::Now(result) => result,
-                Outcome::Later(position) => position.await.map(Accepted::from).map_err(|_| ErrorCode::INTERNAL.into()),
+                Ok(Outcome::Now(accepted)) => Ok(accepted),
+                Ok(Outcome::Later(position)) => {
+                    position.await.map(Accepted::from).map_err(|_| ErrorCode::INTERNAL.into())
+                }
+                Err(error) => Err(error.into()),
             });
         }
         results
@@ -184,7 +189,7 @@ impl Hub {
 
 impl Inner {
     /// The shard that owns a channel.
-    fn shard_number(&self, channel: &Channel) -> usize {
+    pub(crate) fn shard_number(&self, channel: &Channel) -> usize {
         let number = match channel.room_id() {
             Some(room) => u64::from(Partition::of(room).0.unsigned_abs()),
             None => fnv(channel.as_str()),
@@ -207,98 +212,28 @@ impl Inner {
         self.home(connection.id).wheel.watch(connection);
     }
 
-    /// Checks a command and addresses it to its shard.
-    fn prepare(&self, command: Command, mut put: impl FnMut(usize, ShardCommand)) -> Result<Outcome, Rejection> {
-        match command {
-            Command::Publish(publish) => self.prepare_publish(publish, put),
-            Command::Broadcast(broadcast) => {
-                for channel in &broadcast.channels {
-                    self.known(channel)?;
-                }
-                for publish in each_channel(broadcast) {
-                    self.prepare_publish(publish, &mut put)?;
-                }
-                Ok(Outcome::Now(Ok(Accepted::default())))
-            }
-            Command::Subscribe(subscribe) => {
-                self.known(&subscribe.channel)?;
-                let (target, channel) = (user(&subscribe.user)?, subscribe.channel);
-                put(self.shard_number(&channel), ShardCommand::Subscribe { channel, target, done: None });
-                Ok(Outcome::Now(Ok(Accepted::default())))
-            }
-            Command::Unsubscribe(unsubscribe) => {
-                self.known(&unsubscribe.channel)?;
-                let (target, channel) = (user(&unsubscribe.user)?, unsubscribe.channel);
-                put(self.shard_number(&channel), ShardCommand::Unsubscribe { channel, target, done: None });
-                Ok(Outcome::Now(Ok(Accepted::default())))
-            }
-            Command::Disconnect(disconnect) => {
-                let why = match disconnect.disconnect {
-                    Some(reason) => Disconnect::from_request(reason).ok_or(ErrorCode::BAD_REQUEST)?,
-                    None => Disconnect::FORCED,
-                };
-                for connection in self.context.registry.of_user(&disconnect.user) {
-                    connection.close(&why);
-                }
-                Ok(Outcome::Now(Ok(Accepted::default())))
-            }
+    /// The connection lives until then from now on.
+    pub(crate) fn refreshed(&self, connection: &Arc<Connection>, expires: Option<u64>) {
+        let end = end_of(expires, self.context.config.expired_close_delay);
+        connection.pulse.lock().refreshed(end);
+        self.watch(connection);
+    }
+
+    /// Publishes for a client.
+    pub(crate) async fn publish(&self, publish: Publish, publisher: Bytes) -> Result<Accepted, ErrorCode> {
+        let mut prepared = None;
+        let outcome =
+            self.prepare_publish(publish, Some(publisher), |shard, command| prepared = Some((shard, command)))?;
+        if let Some((shard, command)) = prepared
+            && self.shards[shard].queue.send(command).await.is_err()
+        {
+            return Err(ErrorCode::INTERNAL);
+        }
+        match outcome {
+            Outcome::Now(accepted) => Ok(accepted),
+            Outcome::Later(position) => position.await.map(Accepted::from).map_err(|_| ErrorCode::INTERNAL),
         }
     }
-
-    /// Encodes a publication, here and not in its shard, wherever its offset is known.
-    fn prepare_publish(
-        &self,
-        publish: Publish,
-        mut put: impl FnMut(usize, ShardCommand),
-    ) -> Result<Outcome, Rejection> {
-        let Publish { channel, data, version, version_epoch, idempotency_key, tags } = publish;
-        let counting = self.known(&channel)?;
-        let mut answer = None;
-        let (counted, outcome) = match (counting, version) {
-            (Counting::Truth, Some(offset)) if !offset.is_zero() => {
-                let epoch = version_epoch.unwrap_or_default();
-                let publication = Publication::encode(&channel, offset, &data, &tags);
-                let accepted = Accepted { epoch: epoch.clone(), offset };
-                (Counted::Truth { epoch, publication }, Outcome::Now(Ok(accepted)))
-            }
-            (Counting::Hub, _) => {
-                let (sender, position) = oneshot::channel();
-                answer = Some(sender);
-                (Counted::Hub { data, tags }, Outcome::Later(position))
-            }
-            // A room's publication without a version is one of the moment: someone is typing.
-            (Counting::Truth | Counting::Nobody, _) => {
-                let publication = Publication::encode(&channel, Offset(0), &data, &tags);
-                (Counted::Nobody { publication }, Outcome::Now(Ok(Accepted::default())))
-            }
-        };
-        let idempotency_key = idempotency_key.map(String::into_boxed_str);
-        let shard = self.shard_number(&channel);
-        put(shard, ShardCommand::Publish(Publishing { channel, counted, idempotency_key, answer }));
-        Ok(outcome)
-    }
-
-    fn known(&self, channel: &Channel) -> Result<Counting, Rejection> {
-        let namespace = self.context.config.namespace_of(channel);
-        namespace.map(|namespace| namespace.counting).ok_or_else(|| ErrorCode::UNKNOWN_CHANNEL.into())
-    }
-}
-
-/// A broadcast is a publish per channel.
-pub(crate) fn each_channel(broadcast: Broadcast) -> impl Iterator<Item = Publish> {
-    let Broadcast { channels, data, idempotency_key, tags } = broadcast;
-    channels.into_iter().map(move |channel| Publish {
-        channel,
-        data: data.clone(),
-        version: None,
-        version_epoch: None,
-        idempotency_key: idempotency_key.clone(),
-        tags: tags.clone(),
-    })
-}
-
-fn user(name: &str) -> Result<Target, Rejection> {
-    if name.is_empty() { Err(ErrorCode::BAD_REQUEST.into()) } else { Ok(Target::User(name.into())) }
 }
 
 /// False if the shard has ended.

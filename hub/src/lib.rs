@@ -3,18 +3,20 @@
 //! A hub knows no database and no Kafka. It is told what to deliver ([`Hub::execute`], or its server API) and asks an
 //! [`Authority`] who may hear what. Per channel it delivers each publication exactly once, in order, without a hole.
 
+mod admission;
 mod api;
 mod authority;
 mod codes;
 mod config;
-mod connect;
 mod connection;
 mod context;
+mod dispatch;
 mod frame;
 mod heartbeat;
 mod history;
 mod hub;
 mod metrics;
+mod questions;
 mod reader;
 mod registry;
 mod request;
@@ -23,9 +25,10 @@ mod session;
 mod shard;
 mod standing;
 mod stream;
+mod terms;
 mod token;
 mod upgrade;
 
-pub use authority::{Access, Authority, AuthorityError, Backlog, Subscription};
-pub use config::{Counting, HubConfig, Namespace, SubscribeRight};
+pub use authority::{Access, Alone, Authority, AuthorityError, Backlog, Subscription};
+pub use config::{ChannelOptions, ConfigFile, HubConfig};
 pub use hub::{Accepted, Hub, HubError, Rejection};

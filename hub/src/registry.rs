@@ -16,6 +16,9 @@ use crate::{
     metrics,
 };
 
+/// The user has as many connections as it may have.
+pub(crate) struct TooMany;
+
 #[derive(Default)]
 pub(crate) struct Registry {
     next: AtomicU64,
@@ -36,14 +39,20 @@ impl Registry {
         metrics::clients(open.len());
     }
 
-    /// The socket belongs to `user`. From here on the commands of the relay reach it.
-    pub(crate) fn name(&self, user: &Arc<str>, connection: &Arc<Connection>) {
-        self.users.write().entry(Arc::clone(user)).or_default().push(Arc::clone(connection));
+    /// The socket belongs to `user`. From here on the commands of the relay reach it. `most` 0 is any number.
+    pub(crate) fn name(&self, user: &Arc<str>, connection: &Arc<Connection>, most: usize) -> Result<(), TooMany> {
+        let mut users = self.users.write();
+        if most > 0 && users.get(user).is_some_and(|connections| connections.len() >= most) {
+            return Err(TooMany);
+        }
+        users.entry(Arc::clone(user)).or_default().push(Arc::clone(connection));
+        Ok(())
     }
 
     /// The socket has ended.
-    pub(crate) fn remove(&self, connection: &Connection, user: Option<&str>) {
-        if let Some(user) = user {
+    pub(crate) fn remove(&self, connection: &Connection) {
+        let user = connection.user();
+        if !user.is_empty() {
             let mut users = self.users.write();
             if let Some(connections) = users.get_mut(user) {
                 connections.retain(|other| other.id != connection.id);

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use protocol::{Epoch, Offset, Position};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+
+use crate::{shard::HistoryQuestion, terms::Wishes};
 
 /// A command with its id; which one it is, is decided by [`Command::request`].
 #[derive(Debug, Default, Deserialize)]
@@ -15,14 +17,14 @@ pub(crate) struct Command {
     ping: Option<IgnoredAny>,
     subscribe: Option<Subscribe>,
     unsubscribe: Option<InChannel>,
-    publish: Option<InChannel>,
+    publish: Option<Publish>,
     presence: Option<InChannel>,
     presence_stats: Option<InChannel>,
-    history: Option<InChannel>,
+    history: Option<History>,
     rpc: Option<IgnoredAny>,
     send: Option<IgnoredAny>,
     refresh: Option<Refresh>,
-    sub_refresh: Option<InChannel>,
+    sub_refresh: Option<SubRefresh>,
 }
 
 /// What a command asks for.
@@ -31,13 +33,14 @@ pub(crate) enum Request {
     Connect(Connect),
     Subscribe(Subscribe),
     Unsubscribe(InChannel),
-    Publish(InChannel),
-    /// Presence, its statistics, history: about a channel, and not offered.
-    Inspect(InChannel),
+    Publish(Publish),
+    Presence(InChannel),
+    PresenceStats(InChannel),
+    History(History),
     Rpc,
     Send,
     Refresh(Refresh),
-    SubRefresh(InChannel),
+    SubRefresh(SubRefresh),
     /// The answer to the server's ping.
     Pong,
     /// A command that the protocol knows and no server answers, or none at all.
@@ -54,8 +57,18 @@ pub(crate) struct Connect {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "the protocol has them so")]
 pub(crate) struct Subscribe {
     pub(crate) channel: String,
+    pub(crate) token: String,
+    /// 0 is a stream of publications; no other kind is offered.
+    #[serde(rename = "type")]
+    pub(crate) kind: u32,
+    /// A filter by tags, which is not offered.
+    pub(crate) tf: Option<IgnoredAny>,
+    positioned: bool,
+    recoverable: bool,
+    join_leave: bool,
     recover: bool,
     epoch: Epoch,
     offset: Offset,
@@ -80,7 +93,31 @@ pub(crate) struct InChannel {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
+pub(crate) struct Publish {
+    pub(crate) channel: String,
+    pub(crate) data: Option<Box<RawValue>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct History {
+    pub(crate) channel: String,
+    /// 0: the position alone; negative: as many as there may be.
+    pub(crate) limit: i64,
+    pub(crate) since: Option<Position>,
+    pub(crate) reverse: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct Refresh {
+    pub(crate) token: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct SubRefresh {
+    pub(crate) channel: String,
     pub(crate) token: String,
 }
 
@@ -89,6 +126,8 @@ pub(crate) struct Refresh {
 pub(crate) struct Malformed;
 
 impl Subscribe {
+    /// The client understands pushes that name the channel by a number.
+    const NUMBERED: u64 = 1;
     /// The client prefers error 112 to `recovered: false`.
     const REJECT_UNRECOVERED: u64 = 2;
 
@@ -99,6 +138,28 @@ impl Subscribe {
 
     pub(crate) fn strict(&self) -> bool {
         self.flag & Self::REJECT_UNRECOVERED != 0
+    }
+
+    pub(crate) fn wishes(&self) -> Wishes {
+        Wishes {
+            positioned: self.positioned,
+            recoverable: self.recoverable,
+            join_leave: self.join_leave,
+            numbered: self.flag & Self::NUMBERED != 0,
+        }
+    }
+}
+
+impl History {
+    /// What is wanted, of at most `most` publications; `None` for a question that makes no sense.
+    pub(crate) fn question(self, most: usize) -> Option<HistoryQuestion> {
+        let nothing_before = self.since.as_ref().is_some_and(|since| since.offset.is_zero());
+        let limit = usize::try_from(self.limit).unwrap_or(most).min(most);
+        (!(self.reverse && nothing_before)).then_some(HistoryQuestion {
+            since: self.since,
+            limit,
+            reverse: self.reverse,
+        })
     }
 }
 
@@ -127,8 +188,12 @@ impl Command {
             Request::Unsubscribe(unsubscribe)
         } else if let Some(publish) = self.publish {
             Request::Publish(publish)
-        } else if let Some(inspect) = self.presence.or(self.presence_stats).or(self.history) {
-            Request::Inspect(inspect)
+        } else if let Some(presence) = self.presence {
+            Request::Presence(presence)
+        } else if let Some(presence) = self.presence_stats {
+            Request::PresenceStats(presence)
+        } else if let Some(history) = self.history {
+            Request::History(history)
         } else if self.rpc.is_some() {
             Request::Rpc
         } else if self.send.is_some() {

@@ -6,6 +6,7 @@
 mod backlog;
 mod channel;
 mod command;
+mod company;
 mod healing;
 mod join;
 mod keys;
@@ -14,7 +15,7 @@ mod subscribers;
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -29,7 +30,8 @@ use tokio::{
 
 use self::{channel::ChannelState, keys::KeyWindow};
 pub(crate) use self::{
-    command::{Counted, Publishing, ShardCommand, Target},
+    command::{Counted, HistoryPage, HistoryQuestion, Publishing, ShardCommand, Target},
+    company::end_of,
     join::{Answer, Join},
 };
 use crate::{
@@ -37,7 +39,7 @@ use crate::{
     codes::{ErrorCode, Unsubscribed},
     connection::Connection,
     context::Context,
-    frame::{self, Publication},
+    frame,
     heartbeat::Wheel,
     metrics::ShardCounters,
     standing::Remembered,
@@ -156,9 +158,9 @@ impl Shard {
                 }
                 Position::default()
             }
-            (None, Counted::Hub { data, tags }) => {
+            (None, Counted::Hub { said, version }) => {
                 let Some((state, desk)) = self.state(&channel) else { return };
-                state.count(|channel, offset| Publication::encode(channel, offset, &data, &tags), desk)
+                state.count(&said, version, desk)
             }
             (None, Counted::Truth { epoch, publication }) => {
                 let Some((state, desk)) = self.state(&channel) else { return };
@@ -183,9 +185,14 @@ impl Shard {
                 self.leave(&connection, &channel);
                 confirm(done);
             }
-            ShardCommand::Subscribe { channel, target, done } => {
-                for connection in self.reached(target, &Remembered::Subscribe(channel.clone())) {
-                    self.join(Join::by_command(connection, channel.clone()));
+            ShardCommand::Extend { connection, channel, expires_at, answer } => {
+                let state = self.channels.get_mut(&channel);
+                let state = state.filter(|state| state.subscribers.contains(connection.id));
+                answer.send(state.map(|state| state.set_end(connection.id, expires_at)).is_some()).ok();
+            }
+            ShardCommand::Subscribe { invitation, target, done } => {
+                for connection in self.reached(target, &Remembered::Subscribe(invitation.clone())) {
+                    self.join(Join::by_command(connection, (*invitation).clone()));
                 }
                 confirm(done);
             }
@@ -197,6 +204,23 @@ impl Shard {
                     }
                 }
                 confirm(done);
+            }
+            ShardCommand::Presence(channel, answer) => {
+                answer.send(self.channels.get(&channel).map(ChannelState::presence).unwrap_or_default()).ok();
+            }
+            ShardCommand::Census(channel, answer) => {
+                answer.send(self.channels.get(&channel).map(ChannelState::census).unwrap_or_default()).ok();
+            }
+            ShardCommand::History(channel, question, answer) => {
+                // A channel that nobody has used so far begins here: its position must be the one that is told later.
+                let page =
+                    self.state(&channel).map_or(Err(ErrorCode::UNKNOWN_CHANNEL), |(it, _)| it.history(&question));
+                answer.send(page).ok();
+            }
+            ShardCommand::ForgetHistory(channel) => {
+                if let Some(stream) = self.channels.get_mut(&channel).and_then(|state| state.stream.as_mut()) {
+                    stream.forget();
+                }
             }
             ShardCommand::Backlog(read) => {
                 if let Some(state) = self.channels.get_mut(&read.channel) {
@@ -221,15 +245,16 @@ impl Shard {
 
     /// True if the connection had heard the channel.
     fn leave(&mut self, connection: &Connection, channel: &Channel) -> bool {
-        self.channels.get_mut(channel).is_some_and(|state| state.leave(connection))
+        self.channels.get_mut(channel).is_some_and(|state| state.leave(connection, &mut self.desk))
     }
 
     /// The connections that a command of the server concerns now; those that are connecting remember it.
     fn reached(&self, target: Target, command: &Remembered) -> Vec<Arc<Connection>> {
         match target {
             Target::Connection(connection) => vec![connection],
-            Target::User(user) => {
+            Target::User { user, client } => {
                 let mut connections = self.desk.context.registry.of_user(&user);
+                connections.retain(|connection| client.is_none_or(|client| client == connection.client));
                 connections.retain(|connection| !connection.standing.lock().remember(command));
                 connections
             }
@@ -240,8 +265,9 @@ impl Shard {
     fn state(&mut self, channel: &Channel) -> Option<(&mut ChannelState, &mut Desk)> {
         if !self.channels.contains_key(channel) {
             let config = &self.desk.context.config;
-            let options = config.namespace_of(channel)?.clone();
-            let state = ChannelState::new(channel.clone(), options, config.held_limit);
+            let options = config.options_of(channel)?.clone();
+            let number = self.desk.context.next_channel.fetch_add(1, Ordering::Relaxed);
+            let state = ChannelState::new(channel.clone(), number, options, config.held_limit);
             self.channels.insert(channel.clone(), state);
         }
         Some((self.channels.get_mut(channel)?, &mut self.desk))
@@ -252,10 +278,13 @@ impl Shard {
         while let Some(name) = self.desk.dirty.pop() {
             let Some(state) = self.channels.get_mut(&name) else { continue };
             state.dirty = false;
-            let frames = std::mem::take(&mut state.outbox);
-            self.desk.counters.deliveries += (frames.len() * state.subscribers.len()) as u64;
-            for write in frame::joined(&frames) {
-                deliver(state.subscribers.as_slice(), &write).await;
+            let pushes = std::mem::take(&mut state.outbox);
+            for group in state.subscribers.groups() {
+                let frames = group.frames(&pushes, state.number);
+                self.desk.counters.deliveries += (frames.len() * group.connections().len()) as u64;
+                for write in frame::joined(&frames) {
+                    deliver(group.connections(), &write).await;
+                }
             }
             state.advance(&[], &mut self.desk);
         }
@@ -275,9 +304,8 @@ impl Shard {
     /// Once a second: old history and idle channels go, figures are reported.
     fn sweep(&mut self) {
         let now = Instant::now();
-        let config = &self.desk.context.config;
-        let (ttl, patience) = (config.idle_channel_ttl, config.authority_timeout);
-        self.channels.retain(|_, state| !state.sweep(now, ttl, patience));
+        let desk = &mut self.desk;
+        self.channels.retain(|_, state| !state.sweep(now, desk));
         self.forget_surplus();
         self.keys.prune(now);
         let subscriptions = self.channels.values().map(|state| state.subscribers.len()).sum();

@@ -4,9 +4,11 @@
 //! connect command is being answered, a command of the relay for its user is remembered and applied after the reply:
 //! the list of subscriptions may have been read before or after it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
-use protocol::Channel;
+use protocol::{Channel, Position};
+
+use crate::terms::Grant;
 
 /// Who asked for a subscription. It decides how its end is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +19,19 @@ pub(crate) enum Side {
     Server,
 }
 
+/// The server subscribes somebody to a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Invitation {
+    pub(crate) channel: Channel,
+    pub(crate) grant: Grant,
+    /// What it has seen already.
+    pub(crate) recover: Option<Position>,
+}
+
 /// A command of the relay that came while the connection was connecting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Remembered {
-    Subscribe(Channel),
+    Subscribe(Box<Invitation>),
     Unsubscribe(Channel),
 }
 
@@ -39,8 +50,16 @@ pub(crate) struct Standing {
     closed: bool,
     connecting: bool,
     remembered: Vec<Remembered>,
-    channels: HashMap<Channel, Side>,
+    channels: HashMap<Channel, Heard>,
     asking: Option<Asking>,
+}
+
+/// A channel that is heard.
+#[derive(Debug)]
+struct Heard {
+    side: Side,
+    /// JSON that others see of the connection in this channel.
+    info: Option<Arc<str>>,
 }
 
 /// The client-side subscription for which the authority is being asked.
@@ -76,7 +95,13 @@ impl Standing {
     }
 
     /// Takes `channel`, if it may be taken.
-    pub(crate) fn claim(&mut self, channel: &Channel, side: Side, limit: usize) -> Result<(), Unclaimed> {
+    pub(crate) fn claim(
+        &mut self,
+        channel: &Channel,
+        side: Side,
+        info: Option<Arc<str>>,
+        limit: usize,
+    ) -> Result<(), Unclaimed> {
         let asked = side == Side::Client;
         let revoked = asked && self.asking.take_if(|asking| asking.channel == *channel).is_some_and(|it| it.revoked);
         if self.closed {
@@ -88,14 +113,14 @@ impl Standing {
         } else if self.channels.len() >= limit {
             Err(Unclaimed::ChannelLimit)
         } else {
-            self.channels.insert(channel.clone(), side);
+            self.channels.insert(channel.clone(), Heard { side, info });
             Ok(())
         }
     }
 
     /// Gives `channel` back, with the side that had claimed it.
     pub(crate) fn release(&mut self, channel: &Channel) -> Option<Side> {
-        self.channels.remove(channel)
+        self.channels.remove(channel).map(|heard| heard.side)
     }
 
     /// Like [`Standing::release`], and an answer that is under way comes too late.
@@ -104,6 +129,11 @@ impl Standing {
             asking.revoked = true;
         }
         self.release(channel);
+    }
+
+    /// What others see of the connection in `channel`.
+    pub(crate) fn info_in(&self, channel: &Channel) -> Option<Arc<str>> {
+        self.channels.get(channel)?.info.clone()
     }
 
     pub(crate) fn hears(&self, channel: &Channel) -> bool {
@@ -128,19 +158,20 @@ mod tests {
     #[test]
     fn a_channel_is_claimed_once_and_within_the_limit() {
         let mut standing = Standing::default();
-        assert_eq!(standing.claim(&channel("a"), Side::Server, 1), Ok(()));
-        assert_eq!(standing.claim(&channel("a"), Side::Client, 1), Err(Unclaimed::AlreadySubscribed));
-        assert_eq!(standing.claim(&channel("b"), Side::Client, 1), Err(Unclaimed::ChannelLimit));
+        assert_eq!(standing.claim(&channel("a"), Side::Server, None, 1), Ok(()));
+        assert_eq!(standing.claim(&channel("a"), Side::Client, None, 1), Err(Unclaimed::AlreadySubscribed));
+        assert_eq!(standing.claim(&channel("b"), Side::Client, None, 1), Err(Unclaimed::ChannelLimit));
         assert_eq!(standing.release(&channel("a")), Some(Side::Server));
-        assert_eq!(standing.claim(&channel("b"), Side::Client, 1), Ok(()));
+        assert_eq!(standing.claim(&channel("b"), Side::Client, None, 1), Ok(()));
         assert_eq!(standing.close(), [channel("b")]);
-        assert_eq!(standing.claim(&channel("b"), Side::Client, 1), Err(Unclaimed::Closed));
+        assert_eq!(standing.claim(&channel("b"), Side::Client, None, 1), Err(Unclaimed::Closed));
     }
 
     #[test]
     fn commands_are_remembered_until_all_of_them_are_applied() {
         let mut standing = Standing::default();
-        let join = Remembered::Subscribe(channel("room:1"));
+        let invitation = Invitation { channel: channel("room:1"), grant: Grant::default(), recover: None };
+        let join = Remembered::Subscribe(Box::new(invitation));
         assert!(!standing.remember(&join), "connected long ago: applied at once");
         standing.start_connecting();
         assert!(standing.remember(&join));
@@ -156,8 +187,8 @@ mod tests {
         let mut standing = Standing::default();
         standing.start_asking(&channel("room:1"));
         standing.revoke(&channel("room:1"));
-        assert_eq!(standing.claim(&channel("room:1"), Side::Client, 9), Err(Unclaimed::Revoked));
+        assert_eq!(standing.claim(&channel("room:1"), Side::Client, None, 9), Err(Unclaimed::Revoked));
         standing.start_asking(&channel("room:1"));
-        assert_eq!(standing.claim(&channel("room:1"), Side::Client, 9), Ok(()));
+        assert_eq!(standing.claim(&channel("room:1"), Side::Client, None, 9), Ok(()));
     }
 }

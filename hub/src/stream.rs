@@ -6,7 +6,7 @@ use bytes::Bytes;
 use protocol::{Epoch, Offset, Position};
 
 use crate::{
-    frame::Publication,
+    frame::{Publication, Push},
     history::History,
     sequencer::{Arrival, Sequencer},
 };
@@ -51,12 +51,12 @@ impl Stream {
         self.history.clear();
     }
 
-    /// Takes a publication; the frames whose turn has come are added to `frames`.
-    pub(crate) fn arrive(&mut self, publication: Publication, now: Instant, frames: &mut Vec<Bytes>) -> Arrival {
+    /// Takes a publication; those whose turn has come are added to `pushes`.
+    pub(crate) fn arrive(&mut self, publication: Publication, now: Instant, pushes: &mut Vec<Push>) -> Arrival {
         let history = &mut self.history;
         self.sequencer.arrive(publication.offset, publication, |_, publication| {
             history.push(&publication, now);
-            frames.push(publication.frame);
+            pushes.push(publication.into());
         })
     }
 
@@ -86,6 +86,16 @@ impl Stream {
     pub(crate) fn remember(&mut self, backlog: &[Publication], now: Instant) {
         let top = self.top();
         self.history.push_older(backlog, top, now);
+    }
+
+    /// See [`History::page`].
+    pub(crate) fn page(&self, since: Option<Offset>, reverse: bool, limit: usize) -> Vec<Bytes> {
+        self.history.page(since, reverse, limit)
+    }
+
+    /// Forgets what was kept; the position stays.
+    pub(crate) fn forget(&mut self) {
+        self.history.clear();
     }
 
     pub(crate) fn prune(&mut self, now: Instant) {

@@ -38,6 +38,10 @@ pub(crate) async fn upgrade(State(hub): State<Hub>, mut request: Request) -> Res
         Ok(accept) => accept,
         Err((status, why)) => return (status, [(header::UPGRADE, "websocket")], why).into_response(),
     };
+    let context = &hub.inner.context;
+    if let Err((status, why)) = context.gate.pass(&context.config, request.headers(), context.registry.clients()) {
+        return (status, why).into_response();
+    }
     let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return (StatusCode::BAD_REQUEST, "This connection cannot be upgraded.\n").into_response();
     };

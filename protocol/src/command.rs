@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Channel, Epoch, Offset};
+use crate::{Channel, Epoch, Offset, Position};
 
 /// One thing that the hub can be asked to do.
 #[derive(Clone, Debug, Serialize)]
@@ -23,13 +23,20 @@ pub enum Command {
     Unsubscribe(Unsubscribe),
     /// Close every open connection of a user.
     Disconnect(Disconnect),
+    /// Say how long the connections of a user may live from now on.
+    Refresh(Refresh),
+    /// Forget the publications that are kept of a channel; its position stays.
+    HistoryRemove(HistoryRemove),
 }
 
 /// Why a `method` and `payload` are not a command. Trying again cannot help.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The method is not one of the five.
-    #[error("unknown method \"{0}\" (known: publish, broadcast, subscribe, unsubscribe, disconnect)")]
+    /// The method is none of these.
+    #[error(
+        "unknown method \"{0}\" \
+         (known: publish, broadcast, subscribe, unsubscribe, disconnect, refresh, history_remove)"
+    )]
     UnknownMethod(String),
     /// The payload does not have the shape of that method.
     #[error("the payload is not a {method} request: {source}")]
@@ -50,6 +57,8 @@ impl Command {
             "subscribe" => serde_json::from_str(payload).map(Self::Subscribe),
             "unsubscribe" => serde_json::from_str(payload).map(Self::Unsubscribe),
             "disconnect" => serde_json::from_str(payload).map(Self::Disconnect),
+            "refresh" => serde_json::from_str(payload).map(Self::Refresh),
+            "history_remove" => serde_json::from_str(payload).map(Self::HistoryRemove),
             other => return Err(CommandError::UnknownMethod(other.to_owned())),
         };
         command.map_err(|source| CommandError::Payload { method: method.to_owned(), source })
@@ -75,6 +84,24 @@ pub struct Publish {
     /// Free labels, delivered with the publication.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// For those who listen now: neither counted nor kept.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub skip_history: bool,
+}
+
+impl Publish {
+    /// `data` for `channel`, without any of the options.
+    pub fn new(channel: Channel, data: Box<RawValue>) -> Self {
+        Self {
+            channel,
+            data,
+            version: None,
+            version_epoch: None,
+            idempotency_key: None,
+            tags: BTreeMap::new(),
+            skip_history: false,
+        }
+    }
 }
 
 /// Deliver `data` to each of `channels`.
@@ -90,6 +117,9 @@ pub struct Broadcast {
     /// Free labels, delivered with the publication.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// See [`Publish::skip_history`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub skip_history: bool,
 }
 
 /// Add `channel` to the connections of `user`.
@@ -99,6 +129,75 @@ pub struct Subscribe {
     pub user: String,
     /// What they shall hear.
     pub channel: Channel,
+    /// Only the connection of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// Shown to others as what the user is in this channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info: Option<Box<RawValue>>,
+    /// Handed to the client with the subscription.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
+    /// Seconds since 1970 after which the subscription ends; absent or 0: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire_at: Option<u64>,
+    /// The client has seen everything up to here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recover_since: Option<Position>,
+    /// What shall be different from the channel's options.
+    #[serde(default, rename = "override", skip_serializing_if = "Overrides::is_empty")]
+    pub overrides: Overrides,
+}
+
+/// Options of one subscription that differ from those of its channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overrides {
+    /// Is the subscriber shown in the channel's presence?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<Override>,
+    /// Are others told when it comes and goes?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join_leave: Option<Override>,
+    /// Is it told of others without having asked?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force_push_join_leave: Option<Override>,
+    /// Is it told its position without having asked?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force_positioning: Option<Override>,
+    /// Can it recover without having asked?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force_recovery: Option<Override>,
+}
+
+/// One option's other value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Override {
+    /// The value.
+    #[serde(default)]
+    pub value: bool,
+}
+
+impl Overrides {
+    /// True if nothing differs.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Subscribe {
+    /// `channel` for every connection of `user`, by the channel's options.
+    pub fn new(user: String, channel: Channel) -> Self {
+        Self {
+            user,
+            channel,
+            client: None,
+            info: None,
+            data: None,
+            expire_at: None,
+            recover_since: None,
+            overrides: Overrides::default(),
+        }
+    }
 }
 
 /// Take `channel` from the connections of `user`.
@@ -108,6 +207,16 @@ pub struct Unsubscribe {
     pub user: String,
     /// What they shall no longer hear.
     pub channel: Channel,
+    /// Only the connection of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+}
+
+impl Unsubscribe {
+    /// `channel` from every connection of `user`.
+    pub fn new(user: String, channel: Channel) -> Self {
+        Self { user, channel, client: None }
+    }
 }
 
 /// Close the connections of `user`.
@@ -118,6 +227,35 @@ pub struct Disconnect {
     /// The close code and reason; 3503 "force disconnect" when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disconnect: Option<DisconnectReason>,
+    /// Only the connection of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// All but the connections of these names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub whitelist: Vec<String>,
+}
+
+/// Say how long the connections of `user` may live.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Refresh {
+    /// The `sub` of the connections' tokens.
+    pub user: String,
+    /// Only the connection of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// They have expired: close them now.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub expired: bool,
+    /// Seconds since 1970; absent or 0: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire_at: Option<u64>,
+}
+
+/// Forget the publications that are kept of `channel`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HistoryRemove {
+    /// Whose.
+    pub channel: Channel,
 }
 
 /// A close code of the client protocol with its reason.
@@ -127,6 +265,11 @@ pub struct DisconnectReason {
     pub code: u16,
     /// At most 123 bytes.
     pub reason: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[cfg(test)]

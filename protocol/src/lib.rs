@@ -12,7 +12,10 @@ mod position;
 pub mod token;
 
 pub use channel::{Channel, ChannelError};
-pub use command::{Broadcast, Command, CommandError, Disconnect, DisconnectReason, Publish, Subscribe, Unsubscribe};
+pub use command::{
+    Broadcast, Command, CommandError, Disconnect, DisconnectReason, HistoryRemove, Override, Overrides, Publish,
+    Refresh, Subscribe, Unsubscribe,
+};
 pub use event::{Author, ChatEvent, Kind, ModeEvent, ReadEvent, SCHEMA, TimelineEvent};
 pub use id::{ClientMessageId, RoomId, UserId};
 pub use mode::{Mode, UnknownMode};

@@ -1,8 +1,6 @@
 //! What a transaction announces about a room, in the carrier of its mode. (Messages bring their own rows: see
 //! [`super::messages`].) Which mode leaves which row is the SQL function `announce`, in `migrations/0003_modes.sql`.
 
-use std::collections::BTreeMap;
-
 use protocol::{
     Channel, ChatEvent, Command, Epoch, Kind, Mode, Offset, Publish, ReadEvent, RoomId, Subscribe, TimelineEvent,
     Unsubscribe, UserId,
@@ -53,13 +51,13 @@ impl Announcement {
 
     /// Every open connection of the user hears the room from here on.
     pub fn subscribe(room: RoomId, user: UserId) -> Self {
-        let command = Command::Subscribe(Subscribe { user: user.to_string(), channel: Channel::room(room) });
+        let command = Command::Subscribe(Subscribe::new(user.to_string(), Channel::room(room)));
         Self { event_type: "member.subscribe", command }
     }
 
     /// No connection of the user hears the room any more.
     pub fn unsubscribe(room: RoomId, user: UserId) -> Self {
-        let command = Command::Unsubscribe(Unsubscribe { user: user.to_string(), channel: Channel::room(room) });
+        let command = Command::Unsubscribe(Unsubscribe::new(user.to_string(), Channel::room(room)));
         Self { event_type: "member.unsubscribe", command }
     }
 
@@ -77,7 +75,7 @@ impl Announcement {
     ) -> sqlx::Result<Self> {
         let (version, version_epoch) = version.unzip();
         let data = to_raw_value(event).map_err(encode)?;
-        let publish = Publish { channel, data, version, version_epoch, idempotency_key, tags: BTreeMap::new() };
+        let publish = Publish { version, version_epoch, idempotency_key, ..Publish::new(channel, data) };
         Ok(Self { event_type, command: Command::Publish(publish) })
     }
 }
@@ -127,6 +125,8 @@ fn row(command: &Command) -> sqlx::Result<(&'static str, Value)> {
         Command::Broadcast(payload) => ("broadcast", serde_json::to_value(payload)),
         Command::Subscribe(payload) => ("subscribe", serde_json::to_value(payload)),
         Command::Unsubscribe(payload) => ("unsubscribe", serde_json::to_value(payload)),
+        Command::Refresh(payload) => ("refresh", serde_json::to_value(payload)),
+        Command::HistoryRemove(payload) => ("history_remove", serde_json::to_value(payload)),
         Command::Disconnect(payload) => ("disconnect", serde_json::to_value(payload)),
     };
     Ok((method, payload.map_err(encode)?))

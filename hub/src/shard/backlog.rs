@@ -1,6 +1,6 @@
 //! A read of a channel's past from the authority, outside the shard. Its answer comes back through the shard's queue.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use protocol::{Channel, Offset, Position};
 use tokio::{sync::mpsc, time::timeout};
@@ -9,7 +9,7 @@ use super::ShardCommand;
 use crate::{
     authority::{AuthorityError, Backlog},
     context::Context,
-    frame::Publication,
+    frame::{Publication, Said},
 };
 
 /// An answered read.
@@ -55,7 +55,6 @@ async fn ask(context: &Context, channel: &Channel, after: Option<Offset>) -> Res
 }
 
 fn encode(channel: &Channel, backlog: Backlog) -> Past {
-    let no_tags = BTreeMap::new();
-    let encode = |(offset, data): (Offset, Box<_>)| Publication::encode(channel, offset, &data, &no_tags);
+    let encode = |(offset, data)| Publication::encode(channel, offset, &Said::from(data));
     Past { position: backlog.position, publications: backlog.publications.into_iter().map(encode).collect() }
 }

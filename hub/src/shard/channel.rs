@@ -3,31 +3,30 @@
 //! A channel of the truth has no stream until somebody tells where it stands: a subscriber's access, the authority, or
 //! a publication that comes while nobody listens. At most one read of the backlog is under way; it serves everybody.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use protocol::{Channel, Epoch, Offset, Position};
 use tracing::warn;
 use uuid::Uuid;
 
 use super::{
     Desk,
+    command::{HistoryPage, HistoryQuestion},
+    company::end_of,
     healing::Healing,
     join::{Decision, Join, RecoveryLimits, Source, decide},
     subscribers::Subscribers,
 };
 use crate::{
     codes::{Disconnect, ErrorCode, Unsubscribed},
-    config::{Counting, Namespace},
-    connection::Connection,
-    frame::{self, Publication, Subscribed},
+    config::{ChannelOptions, Counting},
+    connection::ConnectionId,
+    frame::{self, Kind, Publication, Push, Said, Subscribed},
     history::History,
     sequencer::Arrival,
     standing::{Side, Unclaimed},
     stream::Stream,
+    terms::Terms,
 };
 
 /// A second read serves those who came while the first was under way; a third, those for whom it was not enough.
@@ -35,24 +34,31 @@ const READS_PER_JOIN: u8 = 4;
 
 pub(super) struct ChannelState {
     pub(super) name: Channel,
-    pub(super) options: Namespace,
+    /// Its name for those who would rather have a number.
+    pub(super) number: u32,
+    pub(super) options: ChannelOptions,
     pub(super) stream: Option<Stream>,
     pub(super) subscribers: Subscribers,
-    /// Frames that the subscribers have not been sent yet.
-    pub(super) outbox: Vec<Bytes>,
+    /// What the subscribers have not been sent yet.
+    pub(super) outbox: Vec<Push>,
     pub(super) dirty: bool,
     pub(super) waiting: Vec<Join>,
     /// Publications that came before it was known where the channel stands.
     unplaced: Vec<(Epoch, Publication)>,
     pub(super) healing: Healing,
+    /// When subscriptions end that have an end.
+    pub(super) ends: HashMap<ConnectionId, Instant>,
+    /// The last version that a publisher has given, where the hub counts.
+    version: (Epoch, Offset),
     touched: Instant,
 }
 
 impl ChannelState {
-    pub(super) fn new(name: Channel, options: Namespace, held_limit: usize) -> Self {
-        let counted_here = options.counting == Counting::Hub;
+    pub(super) fn new(name: Channel, number: u32, options: ChannelOptions, held_limit: usize) -> Self {
+        let counted_here = options.counting() == Counting::Hub;
         let mut state = Self {
             name,
+            number,
             options,
             stream: None,
             subscribers: Subscribers::default(),
@@ -61,6 +67,8 @@ impl ChannelState {
             waiting: Vec::new(),
             unplaced: Vec::new(),
             healing: Healing::default(),
+            ends: HashMap::new(),
+            version: (Epoch::default(), Offset(0)),
             touched: Instant::now(),
         };
         if counted_here {
@@ -78,14 +86,21 @@ impl ChannelState {
     pub(super) fn pass_on(&mut self, publication: Publication, desk: &mut Desk) {
         self.touched = Instant::now();
         desk.counters.delivered += 1;
-        self.outbox.push(publication.frame);
+        self.outbox.push(publication.into());
         self.mark(desk);
     }
 
-    /// Counts and delivers a publication.
-    pub(super) fn count(&mut self, encode: impl FnOnce(&Channel, Offset) -> Publication, desk: &mut Desk) -> Position {
+    /// Counts and delivers a publication, unless its publisher has been further already.
+    pub(super) fn count(&mut self, said: &Said, version: Option<(Epoch, Offset)>, desk: &mut Desk) -> Position {
+        if let Some((epoch, version)) = version {
+            if epoch == self.version.0 && version <= self.version.1 {
+                desk.counters.repeats += 1;
+                return self.position();
+            }
+            self.version = (epoch, version);
+        }
         let Some(stream) = &self.stream else { return Position::default() };
-        let publication = encode(&self.name, stream.top().next());
+        let publication = Publication::encode(&self.name, stream.top().next(), said);
         self.arrive(publication, desk);
         self.position()
     }
@@ -132,9 +147,11 @@ impl ChannelState {
     }
 
     /// Begins a join. It is answered at once, or waits.
-    pub(super) fn join(&mut self, join: Join, desk: &mut Desk) {
+    pub(super) fn join(&mut self, mut join: Join, desk: &mut Desk) {
         self.touched = Instant::now();
-        let claimed = join.connection.standing.lock().claim(&self.name, join.side(), desk.context.config.channel_limit);
+        join.terms = Terms::of(&self.options, join.grant.overrides, join.wishes);
+        let (info, limit) = (join.grant.info.clone(), desk.context.config.channel_limit);
+        let claimed = join.connection.standing.lock().claim(&self.name, join.side(), info, limit);
         match claimed {
             Ok(()) => {}
             Err(Unclaimed::AlreadySubscribed) => return join.fail(ErrorCode::ALREADY_SUBSCRIBED),
@@ -142,12 +159,12 @@ impl ChannelState {
             Err(Unclaimed::Revoked) => return join.fail(ErrorCode::PERMISSION_DENIED),
             Err(Unclaimed::Closed) => return join.fail(ErrorCode::INTERNAL),
         }
-        if self.options.counting == Counting::Nobody {
-            return self.admit(join, &Subscribed::default());
+        if self.options.counting() == Counting::Nobody {
+            return self.admit(join, Subscribed::default(), desk);
         }
-        let known = join.known.clone();
+        let known = join.grant.known.clone();
         self.waiting.push(join);
-        if let Some(known) = known.filter(|_| self.options.counting == Counting::Truth) {
+        if let Some(known) = known.filter(|_| self.options.counting() == Counting::Truth) {
             self.learn(known, desk);
         }
         self.advance(&[], desk);
@@ -192,6 +209,7 @@ impl ChannelState {
     pub(super) fn restart(&mut self, position: Position, desk: &mut Desk) {
         warn!(channel = %self.name, epoch = %position.epoch, "{} starts a new stream at {}", self.name, position.offset);
         self.outbox.clear();
+        self.ends.clear();
         for connection in self.subscribers.take() {
             let side = connection.standing.lock().release(&self.name);
             match side {
@@ -221,7 +239,7 @@ impl ChannelState {
         let limits = RecoveryLimits {
             publications: u64::from(desk.context.config.recovery_limit),
             bytes: desk.context.config.recovery_bytes,
-            reads: if self.options.counting == Counting::Truth { READS_PER_JOIN } else { 0 },
+            reads: if self.options.counting() == Counting::Truth { READS_PER_JOIN } else { 0 },
         };
         let mut admitted = Vec::new();
         for join in std::mem::take(&mut self.waiting) {
@@ -238,7 +256,7 @@ impl ChannelState {
             }
         }
         for (join, subscribed, source) in admitted {
-            self.tell(join, &subscribed, source, desk);
+            self.tell(join, subscribed, source, desk);
         }
         if needed.is_some() {
             self.read(needed, desk);
@@ -246,7 +264,7 @@ impl ChannelState {
         self.watch_for_hole(desk);
     }
 
-    fn tell(&mut self, join: Join, subscribed: &Subscribed, source: Source, desk: &mut Desk) {
+    fn tell(&mut self, join: Join, subscribed: Subscribed, source: Source, desk: &mut Desk) {
         match source {
             Source::Fresh => {}
             Source::History => desk.counters.from_history += 1,
@@ -257,30 +275,28 @@ impl ChannelState {
             join.connection.standing.lock().release(&self.name);
             return join.fail(ErrorCode::UNRECOVERABLE_POSITION);
         }
-        self.admit(join, subscribed);
+        self.admit(join, subscribed, desk);
     }
 
     /// The reply goes out before the connection is in the list: no push can come before it.
-    fn admit(&mut self, join: Join, subscribed: &Subscribed) {
-        let connection = Arc::clone(&join.connection);
-        join.succeed(subscribed);
-        self.subscribers.add(connection);
-    }
-
-    /// The connection no longer wants to hear the channel, or no longer may. True if it had been told that it hears it.
-    pub(super) fn leave(&mut self, connection: &Connection) -> bool {
-        let heard = self.subscribers.remove(connection.id);
-        let (gone, stay): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|join| join.connection.id == connection.id);
-        self.waiting = stay;
-        for join in gone {
-            join.fail(ErrorCode::PERMISSION_DENIED);
+    fn admit(&mut self, mut join: Join, mut subscribed: Subscribed, desk: &mut Desk) {
+        let (connection, terms, info) = (Arc::clone(&join.connection), join.terms, join.grant.info.take());
+        subscribed.expires = join.grant.expires;
+        subscribed.data = join.grant.data.take();
+        subscribed.number = terms.numbered.then_some(self.number);
+        self.set_end(connection.id, end_of(subscribed.expires, desk.context.config.expired_sub_close_delay));
+        join.succeed(&subscribed);
+        if terms.announced {
+            self.announce(Kind::Join, &connection, info.as_deref());
         }
-        heard
+        self.subscribers.add(connection, terms, info);
+        self.mark(desk);
     }
 
     /// Lets go of what is too old; true if the channel itself can be forgotten.
-    pub(super) fn sweep(&mut self, now: Instant, idle_ttl: Duration, patience: Duration) -> bool {
+    pub(super) fn sweep(&mut self, now: Instant, desk: &mut Desk) -> bool {
+        let (idle_ttl, patience) = (desk.context.config.idle_channel_ttl, desk.context.config.authority_timeout);
+        self.end_expired(now, desk);
         if let Some(stream) = &mut self.stream {
             stream.prune(now);
         }
@@ -292,7 +308,7 @@ impl ChannelState {
             join.fail(ErrorCode::INTERNAL);
         }
         let ttl =
-            if self.options.counting == Counting::Hub { idle_ttl.max(self.options.history_ttl) } else { idle_ttl };
+            if self.options.counting() == Counting::Hub { idle_ttl.max(self.options.history_ttl) } else { idle_ttl };
         self.is_idle() && now.saturating_duration_since(self.touched) > ttl
     }
 
@@ -305,8 +321,19 @@ impl ChannelState {
         self.touched
     }
 
-    fn position(&self) -> Position {
+    pub(super) fn position(&self) -> Position {
         self.stream.as_ref().map(Stream::position).unwrap_or_default()
+    }
+
+    /// A part of what is kept.
+    pub(super) fn history(&self, question: &HistoryQuestion) -> Result<HistoryPage, ErrorCode> {
+        let Some(stream) = &self.stream else { return Ok(HistoryPage::default()) };
+        let since = question.since.as_ref();
+        if since.is_some_and(|since| !since.epoch.is_empty() && since.epoch != *stream.epoch()) {
+            return Err(ErrorCode::UNRECOVERABLE_POSITION);
+        }
+        let publications = stream.page(since.map(|since| since.offset), question.reverse, question.limit);
+        Ok(HistoryPage { publications, position: stream.position() })
     }
 
     fn stream_at(&self, position: Position, held_limit: usize) -> Stream {
@@ -315,7 +342,7 @@ impl ChannelState {
     }
 
     /// The shard has to deliver what is in the outbox, then to look who can join.
-    fn mark(&mut self, desk: &mut Desk) {
+    pub(super) fn mark(&mut self, desk: &mut Desk) {
         if self.subscribers.is_empty() {
             self.outbox.clear();
         }

@@ -1,13 +1,19 @@
 //! What a shard can be told, through its queue and in order.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{sync::Arc, time::Instant};
 
-use protocol::{Channel, Epoch, Position};
-use serde_json::value::RawValue;
+use bytes::Bytes;
+use protocol::{Channel, Epoch, Offset, Position};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::{Join, backlog::BacklogRead};
-use crate::{connection::Connection, frame::Publication};
+use crate::{
+    codes::ErrorCode,
+    connection::Connection,
+    frame::{Publication, Said},
+    standing::Invitation,
+};
 
 pub(crate) enum ShardCommand {
     Publish(Publishing),
@@ -18,9 +24,16 @@ pub(crate) enum ShardCommand {
         channel: Channel,
         done: Option<oneshot::Sender<()>>,
     },
+    /// A subscription token was refreshed: the subscription ends at another time. Answers whether there is one.
+    Extend {
+        connection: Arc<Connection>,
+        channel: Channel,
+        expires_at: Option<Instant>,
+        answer: oneshot::Sender<bool>,
+    },
     /// The server adds a channel.
     Subscribe {
-        channel: Channel,
+        invitation: Box<Invitation>,
         target: Target,
         done: Option<oneshot::Sender<()>>,
     },
@@ -30,6 +43,14 @@ pub(crate) enum ShardCommand {
         target: Target,
         done: Option<oneshot::Sender<()>>,
     },
+    /// Who is in the channel?
+    Presence(Channel, oneshot::Sender<Presence>),
+    /// How many are in the channel?
+    Census(Channel, oneshot::Sender<Census>),
+    /// What was said in the channel?
+    History(Channel, HistoryQuestion, oneshot::Sender<Result<HistoryPage, ErrorCode>>),
+    /// Forget what was said.
+    ForgetHistory(Channel),
     /// The authority has answered.
     Backlog(Box<BacklogRead>),
     /// Which channels are heard, and by how many?
@@ -39,8 +60,8 @@ pub(crate) enum ShardCommand {
 
 /// Whom a command of the server means.
 pub(crate) enum Target {
-    /// Every connection of the user; those that are connecting remember it for later.
-    User(Arc<str>),
+    /// Every connection of the user, or the one of this name; those that are connecting remember it for later.
+    User { user: Arc<str>, client: Option<Uuid> },
     /// One connection that had remembered it.
     Connection(Arc<Connection>),
 }
@@ -56,7 +77,42 @@ pub(crate) struct Publishing {
 
 /// Who has counted the publication. It is encoded before it gets here wherever its offset is known.
 pub(crate) enum Counted {
-    Truth { epoch: Epoch, publication: Publication },
-    Hub { data: Box<RawValue>, tags: BTreeMap<String, String> },
-    Nobody { publication: Publication },
+    Truth {
+        epoch: Epoch,
+        publication: Publication,
+    },
+    /// `version`, in an epoch of its own, is where the publisher stands: what is not newer is dropped.
+    Hub {
+        said: Said,
+        version: Option<(Epoch, Offset)>,
+    },
+    Nobody {
+        publication: Publication,
+    },
+}
+
+/// The clients in a channel by their names, each as others see it.
+pub(crate) type Presence = Vec<(Uuid, Bytes)>;
+
+/// How many connections are in a channel, and of how many users.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Census {
+    pub(crate) clients: usize,
+    pub(crate) users: usize,
+}
+
+/// Which part of a channel's history is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HistoryQuestion {
+    /// Only what comes after this position; before it, in reverse.
+    pub(crate) since: Option<Position>,
+    pub(crate) limit: usize,
+    pub(crate) reverse: bool,
+}
+
+/// A part of a channel's history, and where the channel stands.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HistoryPage {
+    pub(crate) publications: Vec<Bytes>,
+    pub(crate) position: Position,
 }

@@ -13,15 +13,18 @@ use crate::{
     codes::ErrorCode,
     connection::Connection,
     frame::{self, Publication, Subscribed},
-    standing::Side,
+    standing::{Invitation, Side},
     stream::Stream,
+    terms::{Grant, Terms, Wishes},
 };
 
 pub(crate) struct Join {
     pub(crate) connection: Arc<Connection>,
     pub(crate) channel: Channel,
-    /// The channel's position as the authority has just told it.
-    pub(crate) known: Option<Position>,
+    pub(crate) grant: Grant,
+    pub(crate) wishes: Wishes,
+    /// Decided by the channel when the join begins.
+    pub(crate) terms: Terms,
     /// The last publication that the client has seen, if it comes back.
     pub(crate) recover: Option<Position>,
     /// The client would rather have an error than miss something.
@@ -44,14 +47,22 @@ pub(crate) enum Answer {
 
 impl Join {
     /// The relay adds a channel to a connection.
-    pub(super) fn by_command(connection: Arc<Connection>, channel: Channel) -> Self {
+    pub(super) fn by_command(connection: Arc<Connection>, invitation: Invitation) -> Self {
+        let Invitation { channel, grant, recover } = invitation;
+        Self { grant, recover, ..Self::new(connection, channel, Answer::Push) }
+    }
+
+    /// Asks for nothing and was granted nothing in particular.
+    pub(crate) fn new(connection: Arc<Connection>, channel: Channel, answer: Answer) -> Self {
         Self {
             connection,
             channel,
-            known: None,
+            grant: Grant::default(),
+            wishes: Wishes::default(),
+            terms: Terms::default(),
             recover: None,
             strict: false,
-            answer: Answer::Push,
+            answer,
             since: Instant::now(),
             reads: 0,
         }
@@ -125,14 +136,23 @@ pub(super) struct RecoveryLimits {
 
 /// What to tell a join to `stream`, given what has just been read from the backlog.
 pub(super) fn decide(join: &Join, stream: &Stream, backlog: &[Publication], limits: RecoveryLimits) -> Decision {
-    let Some(recover) = &join.recover else { return Decision::Join(fresh(stream), Source::Fresh) };
+    let fresh = || Subscribed {
+        recoverable: join.terms.recoverable,
+        positioned: join.terms.positioned,
+        position: stream.position(),
+        ..Subscribed::default()
+    };
+    let Some(recover) = join.recover.as_ref().filter(|_| join.terms.recoverable) else {
+        return Decision::Join(fresh(), Source::Fresh);
+    };
     let (after, top) = (recover.offset, stream.top());
-    let lost = || Decision::Join(Subscribed { was_recovering: true, ..fresh(stream) }, Source::Nowhere);
+    let lost = || Decision::Join(Subscribed { was_recovering: true, ..fresh() }, Source::Nowhere);
     if !recover.epoch.is_empty() && recover.epoch != *stream.epoch() {
         return lost();
     }
     if after > top {
-        let exists = join.known.as_ref().is_some_and(|known| known.epoch == *stream.epoch() && after <= known.offset);
+        let exists =
+            join.grant.known.as_ref().is_some_and(|known| known.epoch == *stream.epoch() && after <= known.offset);
         return if exists { Decision::Wait } else { lost() };
     }
     if top.0 - after.0 > limits.publications {
@@ -147,15 +167,10 @@ pub(super) fn decide(join: &Join, stream: &Stream, backlog: &[Publication], limi
         Some((publications, source)) => {
             // The client counts up by itself as it takes the publications.
             let position = Position { epoch: stream.epoch().clone(), offset: after };
-            let recovered =
-                Subscribed { recoverable: true, position, was_recovering: true, recovered: true, publications };
+            let recovered = Subscribed { position, was_recovering: true, recovered: true, publications, ..fresh() };
             Decision::Join(recovered, source)
         }
         None if join.reads < limits.reads => Decision::Read(after),
         None => lost(),
     }
-}
-
-fn fresh(stream: &Stream) -> Subscribed {
-    Subscribed { recoverable: true, position: stream.position(), ..Subscribed::default() }
 }

@@ -1,8 +1,8 @@
 //! Subscriptions that the client asks for.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
-use hub::{Namespace, SubscribeRight};
+use hub::ChannelOptions;
 use serde_json::json;
 
 use crate::{TestHub, command, eventually};
@@ -90,9 +90,14 @@ async fn a_member_removed_while_access_is_asked_does_not_get_in() {
 #[tokio::test]
 async fn a_namespace_that_the_hub_counts_recovers_from_its_history() {
     let hub = TestHub::start_with(|config| {
-        let counted = Namespace { counting: hub::Counting::Hub, history_size: 4, ..Namespace::counted_by_the_truth() };
-        let counted = Namespace { subscribe: SubscribeRight::Anyone, ..counted };
-        config.namespaces.insert("news".into(), counted);
+        let news = ChannelOptions {
+            history_size: 4,
+            history_ttl: Duration::from_mins(5),
+            force_recovery: true,
+            allow_subscribe_for_client: true,
+            ..ChannelOptions::default()
+        };
+        config.namespaces.insert("news".into(), news);
     })
     .await;
     let (mut client, _) = hub.connect("7").await;

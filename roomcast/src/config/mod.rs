@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use connectors::{Apply, ConnectorAction, Connectors, Supervision, Which};
 use secret::DEMO_SECRET;
-pub use secret::{Secret, Secrets};
+pub use secret::{Secret, Secrets, check_secrets};
 use value::{duration, hubs, origin};
 
 use crate::telemetry::LogSettings;
@@ -157,9 +157,13 @@ pub struct Hub {
     /// Address of the WebSocket, the server API and /healthz, /readyz, /metrics
     #[arg(long, env = "ROOMCAST_LISTEN", default_value = "127.0.0.1:8001")]
     pub listen: SocketAddr,
-    /// The backend, which knows who may hear what, such as http://127.0.0.1:8000
+    /// The backend, which knows who may hear what, such as http://127.0.0.1:8000; without it the hub serves the
+    /// channels of its configuration alone
     #[arg(long, env = "ROOMCAST_BACKEND_URL", value_parser = origin)]
-    pub backend: String,
+    pub backend: Option<String>,
+    /// For development, on a loopback address: no token, no key, and everybody may do everything
+    #[arg(long, env = "ROOMCAST_HUB_INSECURE")]
+    pub insecure: bool,
     /// Take sockets only this long after the start, where relays find hubs by name: they shall know this one before
     /// browsers do
     #[arg(long, env = "ROOMCAST_SOCKETS_AFTER", value_parser = duration)]
@@ -358,6 +362,13 @@ pub struct Sockets {
     /// Publications that the hub keeps of each room for those who come back
     #[arg(long, env = "ROOMCAST_HISTORY_SIZE", default_value_t = 300)]
     pub history_size: usize,
+    /// Channels and limits in a file, JSON in the words of Centrifugo's configuration (see docs/hub.md)
+    #[arg(long, env = "ROOMCAST_HUB_CONFIG")]
+    pub hub_config: Option<PathBuf>,
+    /// Origins of pages whose browsers may connect, such as https://chat.example.org, several with commas, * for any
+    /// text [default: those of the hub's own host]
+    #[arg(long = "allowed-origin", env = "ROOMCAST_ALLOWED_ORIGINS", value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
 }
 
 impl Listen {

@@ -25,28 +25,35 @@ pub(super) const DEMO_SECRET: &str = "roomcast-demo-secret-for-loopback-only";
 impl Secrets {
     /// Refuses to be reachable from elsewhere with secrets that everyone knows.
     pub fn check(&self, listen: SocketAddr) -> anyhow::Result<()> {
-        refuse_demo_secrets(
+        check_secrets(
             listen,
             &[
-                ("ROOMCAST_TOKEN_SECRET", &self.token_secret),
-                ("ROOMCAST_API_KEY", &self.api_key),
-                ("ROOMCAST_INTERNAL_KEY", &self.internal_key),
+                ("ROOMCAST_TOKEN_SECRET", self.token_secret.expose()),
+                ("ROOMCAST_API_KEY", self.api_key.expose()),
+                ("ROOMCAST_INTERNAL_KEY", self.internal_key.expose()),
             ],
         )
     }
 }
 
-fn refuse_demo_secrets(listen: SocketAddr, secrets: &[(&str, &Secret)]) -> anyhow::Result<()> {
+impl Secrets {
+    /// The same for the key between hub and backend alone.
+    pub fn check_internal_key(&self, listen: SocketAddr) -> anyhow::Result<()> {
+        check_secrets(listen, &[("ROOMCAST_INTERNAL_KEY", self.internal_key.expose())])
+    }
+}
+
+/// Refuses secrets that are short, and those that everyone knows where others can reach them.
+pub fn check_secrets(listen: SocketAddr, secrets: &[(&str, &str)]) -> anyhow::Result<()> {
     for (name, secret) in secrets {
-        if secret.expose().len() < 16 {
-            bail!("{name} has {} characters, at least 16 are needed", secret.expose().len());
+        if secret.len() < 16 {
+            bail!("{name} has {} characters, at least 16 are needed", secret.len());
         }
     }
     if listen.ip().is_loopback() {
         return Ok(());
     }
-    let known: Vec<&str> =
-        secrets.iter().filter(|(_, secret)| secret.expose() == DEMO_SECRET).map(|(name, _)| *name).collect();
+    let known: Vec<&str> = secrets.iter().filter(|(_, secret)| *secret == DEMO_SECRET).map(|(name, _)| *name).collect();
     if !known.is_empty() {
         bail!(
             "{listen} is reachable from other machines, but {} still has the demo's value, which everyone knows: \
@@ -65,6 +72,11 @@ impl Secret {
     /// The text itself.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// True for the value that stands where nobody has given another.
+    pub fn is_the_demos(&self) -> bool {
+        self.0 == DEMO_SECRET
     }
 }
 

@@ -9,7 +9,7 @@ use hub::Hub;
 use relay::Wakeup;
 use sqlx::PgPool;
 
-use super::{backend as backend_role, hub as hub_role, relay as relay_role};
+use super::{backend as backend_role, hub as hub_role, hub_config, relay as relay_role};
 use crate::{
     adapters::{Direct, LocalAuthority, LocalHub, Wake},
     config, console, health,
@@ -70,8 +70,10 @@ async fn play(
     // A server of the user's may not keep a logical log; the embedded one does.
     let wal = sources.wal.unwrap_or(settings.database_url.is_none());
     let wakeup = Wakeup::default();
-    let hub =
-        Hub::start(hub_role::config_of(&settings.sockets, &settings.secrets), Arc::new(LocalAuthority(db.clone())))?;
+    let hub = Hub::start(
+        hub_config::of_the_chat(&settings.sockets, &settings.secrets)?,
+        Arc::new(LocalAuthority(db.clone())),
+    )?;
     let relay = relay_role::start(url, &sources, wal, Arc::new(LocalHub(hub.clone())), wakeup.clone(), lifecycle)?;
     let config = BackendConfig {
         demo: demo_users,

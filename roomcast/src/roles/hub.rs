@@ -1,4 +1,4 @@
-//! `roomcast hub`: the sockets, asking a backend elsewhere who may hear what.
+//! `roomcast hub`: the sockets, asking a backend elsewhere who may hear what, or by their configuration alone.
 
 use std::{future::ready, sync::Arc, time::Instant};
 
@@ -8,9 +8,10 @@ use axum::{
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
 };
-use hub::{Hub, HubConfig};
+use hub::{Alone, Authority, Hub, HubConfig};
 use serde_json::Value;
 
+use super::hub_config;
 use crate::{
     adapters::RemoteAuthority,
     config, console,
@@ -20,10 +21,11 @@ use crate::{
 };
 
 pub(super) async fn run(settings: config::Hub, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-    settings.secrets.check(settings.listen)?;
+    let (mut config, authority) = plan(&settings)?;
+    config.insecure |= settings.insecure;
+    hub_config::check(&config, settings.listen)?;
     let metrics = telemetry::metrics()?;
-    let authority = RemoteAuthority::new(settings.backend.clone(), settings.secrets.internal_key.expose().to_owned())?;
-    let hub = Hub::start(config_of(&settings.sockets, &settings.secrets), Arc::new(authority))?;
+    let hub = Hub::start(config, authority)?;
 
     let listener = server::bind(settings.listen).await?;
     let address = listener.local_addr()?;
@@ -37,6 +39,16 @@ pub(super) async fn run(settings: config::Hub, lifecycle: &Lifecycle) -> anyhow:
     lifecycle.stopping().cancelled().await;
     hub.stop().await;
     lifecycle.finished().await
+}
+
+/// The chat's hub, which asks its backend, or one that knows nothing but its configuration.
+fn plan(settings: &config::Hub) -> anyhow::Result<(HubConfig, Arc<dyn Authority>)> {
+    let Some(backend) = settings.backend.clone() else {
+        return Ok((hub_config::alone(&settings.sockets, &settings.secrets)?, Arc::new(Alone)));
+    };
+    settings.secrets.check_internal_key(settings.listen)?;
+    let authority = RemoteAuthority::new(backend, settings.secrets.internal_key.expose().to_owned())?;
+    Ok((hub_config::of_the_chat(&settings.sockets, &settings.secrets)?, Arc::new(authority)))
 }
 
 const SOCKET: &str = "/connection/websocket";
@@ -61,27 +73,6 @@ impl Opening {
     fn health_of(self, health: Health) -> Health {
         health.with("sockets", move || ready(if self.is_open() { Ok(Value::Null) } else { Err(NOT_OPEN.to_owned()) }))
     }
-}
-
-/// Rooms of one person: all of them are heard over one socket. Centrifugo's default of 128 is for chosen channels.
-const ROOMS_PER_CONNECTION: usize = 5_000;
-
-pub(super) fn config_of(sockets: &config::Sockets, secrets: &config::Secrets) -> HubConfig {
-    let mut config = HubConfig {
-        token_secret: secrets.token_secret.expose().to_owned(),
-        api_key: secrets.api_key.expose().to_owned(),
-        ping_interval: sockets.ping_interval,
-        queue_limit_bytes: sockets.queue_limit,
-        channel_limit: ROOMS_PER_CONNECTION,
-        ..HubConfig::default()
-    };
-    if let Some(shards) = sockets.hub_shards {
-        config.shards = usize::from(shards);
-    }
-    for namespace in config.namespaces.values_mut().filter(|namespace| namespace.history_size > 0) {
-        namespace.history_size = sockets.history_size;
-    }
-    config
 }
 
 pub(super) fn health_of(health: Health, hub: &Hub) -> Health {

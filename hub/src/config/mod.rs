@@ -1,9 +1,15 @@
 //! How a hub behaves. The defaults are Centrifugo's where it has the same option.
 
+mod file;
+mod options;
+mod time;
+
 use std::{collections::BTreeMap, num::NonZeroUsize, thread, time::Duration};
 
 use protocol::Channel;
 
+pub(crate) use self::options::{Counting, Right};
+pub use self::{file::ConfigFile, options::ChannelOptions};
 use crate::HubError;
 
 /// Everything that can be set about a hub.
@@ -11,10 +17,22 @@ use crate::HubError;
 pub struct HubConfig {
     /// How many threads deliver. Each owns its channels; one core is left to HTTP and the rest of the program.
     pub shards: usize,
-    /// The HS256 secret of connection tokens.
+    /// The secret with which connection and subscription tokens are signed (HS256, HS384 or HS512).
     pub token_secret: String,
     /// The key of the server API.
     pub api_key: String,
+    /// For development, on a loopback address: no token and no key is needed, and everything is allowed.
+    pub insecure: bool,
+    /// Clients may connect without a token. They have no user, and the rights that are given to such.
+    pub anonymous: bool,
+    /// Origins of pages that may connect, with `*` for any text; without any, those of this host alone.
+    pub allowed_origins: Vec<String>,
+    /// Sockets that may be open at a time; 0: any number. Beyond it a client is told to come back later.
+    pub connection_limit: usize,
+    /// Sockets that may be opened in a second; 0: any number.
+    pub connection_rate_limit: u32,
+    /// Connections of one user; 0: any number. One more is closed with 3504.
+    pub user_connection_limit: usize,
     /// Time between two pings to a client.
     pub ping_interval: Duration,
     /// A client that has not answered a ping after this time is closed with 3012.
@@ -23,6 +41,8 @@ pub struct HubConfig {
     pub stale_after: Duration,
     /// An expired token may still be refreshed for this long; then 3005.
     pub expired_close_delay: Duration,
+    /// An expired subscription may still be refreshed for this long; then it ends with 2501.
+    pub expired_sub_close_delay: Duration,
     /// After a Close frame the peer has this long to answer with its own before the socket is cut.
     pub close_wait: Duration,
     /// Bytes that may wait for a blocked socket; beyond it the client is closed with 3008.
@@ -31,6 +51,10 @@ pub struct HubConfig {
     pub max_frame_bytes: usize,
     /// Channels that one connection may hear, server-side ones included.
     pub channel_limit: usize,
+    /// Bytes of a channel's name.
+    pub channel_max_length: usize,
+    /// Most publications that one question about the history is answered with.
+    pub history_limit: usize,
     /// How long an early publication waits for the ones before it; then the hole is filled from the backlog.
     pub hold: Duration,
     /// How many early publications of a channel are kept; the backlog has those beyond.
@@ -47,41 +71,10 @@ pub struct HubConfig {
     pub idle_channel_ttl: Duration,
     /// How many channels that nobody hears a shard keeps at most.
     pub idle_channel_limit: usize,
+    /// Options of channels whose name has no `:`; `None`: there are no such channels.
+    pub without_namespace: Option<ChannelOptions>,
     /// Options of channels by the part of their name before the first `:`.
-    pub namespaces: BTreeMap<String, Namespace>,
-}
-
-/// Options of the channels of one namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Namespace {
-    /// Who gives publications their offsets.
-    pub counting: Counting,
-    /// How many of the last publications are kept for clients that come back. 0: none.
-    pub history_size: usize,
-    /// How long they are kept.
-    pub history_ttl: Duration,
-    /// Who may subscribe.
-    pub subscribe: SubscribeRight,
-}
-
-/// Who gives the publications of a channel their offsets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counting {
-    /// The truth: publications carry version and epoch, the authority has the backlog. Always recoverable.
-    Truth,
-    /// The hub, with an epoch of its own. Recoverable as far as its history reaches.
-    Hub,
-    /// Nobody: publications have no offset, and one that is missed is gone.
-    Nobody,
-}
-
-/// Who may subscribe to a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SubscribeRight {
-    /// Whom the authority lets.
-    Authority,
-    /// Every connected client.
-    Anyone,
+    pub namespaces: BTreeMap<String, ChannelOptions>,
 }
 
 impl Default for HubConfig {
@@ -90,14 +83,23 @@ impl Default for HubConfig {
             shards: thread::available_parallelism().map_or(1, NonZeroUsize::get).saturating_sub(1).max(1),
             token_secret: String::new(),
             api_key: String::new(),
+            insecure: false,
+            anonymous: false,
+            allowed_origins: Vec::new(),
+            connection_limit: 0,
+            connection_rate_limit: 0,
+            user_connection_limit: 0,
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(8),
             stale_after: Duration::from_secs(10),
             expired_close_delay: Duration::from_secs(25),
+            expired_sub_close_delay: Duration::from_secs(25),
             close_wait: Duration::from_secs(5),
             queue_limit_bytes: 1 << 20,
             max_frame_bytes: 64 << 10,
             channel_limit: 512,
+            channel_max_length: Channel::MAX_BYTES,
+            history_limit: 300,
             hold: Duration::from_millis(50),
             held_limit: 1_024,
             recovery_limit: 2_000,
@@ -106,50 +108,32 @@ impl Default for HubConfig {
             shard_queue: 16_384,
             idle_channel_ttl: Duration::from_mins(5),
             idle_channel_limit: 10_000,
+            without_namespace: None,
             namespaces: BTreeMap::from([
-                ("room".to_owned(), Namespace::counted_by_the_truth()),
-                ("user".to_owned(), Namespace::fleeting()),
-                ("system".to_owned(), Namespace::fleeting()),
+                ("room".to_owned(), ChannelOptions::counted_by_the_truth()),
+                ("user".to_owned(), ChannelOptions::fleeting()),
+                ("system".to_owned(), ChannelOptions::fleeting()),
             ]),
-        }
-    }
-}
-
-impl Namespace {
-    /// Rooms: the database counts, membership decides.
-    pub fn counted_by_the_truth() -> Self {
-        Self {
-            counting: Counting::Truth,
-            history_size: 128,
-            history_ttl: Duration::from_mins(5),
-            subscribe: SubscribeRight::Authority,
-        }
-    }
-
-    /// Channels whose publications are for those who listen now.
-    pub fn fleeting() -> Self {
-        Self {
-            counting: Counting::Nobody,
-            history_size: 0,
-            history_ttl: Duration::ZERO,
-            subscribe: SubscribeRight::Authority,
         }
     }
 }
 
 impl HubConfig {
     /// The options of a channel; `None` for one of an unknown namespace.
-    pub fn namespace_of(&self, channel: &Channel) -> Option<&Namespace> {
-        self.namespaces.get(channel.namespace())
+    pub fn options_of(&self, channel: &Channel) -> Option<&ChannelOptions> {
+        match channel.namespace() {
+            "" => self.without_namespace.as_ref(),
+            namespace => self.namespaces.get(namespace),
+        }
     }
 
     /// Refuses what could never work.
     pub(crate) fn check(&self) -> Result<(), HubError> {
-        let wrong = |what: &'static str| Err(HubError::Config(what));
-        if self.token_secret.is_empty() {
+        let wrong = |what: &str| Err(HubError::Config(what.to_owned()));
+        if self.token_secret.is_empty() && !self.insecure {
             return wrong("the token secret is empty: anybody could sign tokens");
         }
-        if self.api_key.is_empty() {
+        if self.api_key.is_empty() && !self.insecure {
             return wrong("the API key is empty: anybody could publish");
         }
         if self.pong_timeout >= self.ping_interval {
@@ -158,9 +142,22 @@ impl HubConfig {
         if self.shards == 0 || self.shard_queue == 0 {
             return wrong("a hub needs at least one shard with a queue");
         }
-        if self.namespaces.values().any(|namespace| namespace.counting == Counting::Hub && namespace.history_size == 0)
-        {
-            return wrong("a namespace that the hub counts needs a history");
+        if !(1..=Channel::MAX_BYTES).contains(&self.channel_max_length) {
+            return wrong("a channel's name has 1 to 255 bytes");
+        }
+        if let Some(why) = self.without_namespace.as_ref().and_then(ChannelOptions::contradiction) {
+            return wrong(&format!("channels without a namespace: {why}"));
+        }
+        for (name, options) in &self.namespaces {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            if name.len() < 2 || !name.bytes().all(plain) {
+                return wrong(&format!(
+                    "\"{name}\" is no name for a namespace: letters, digits, - _ . and at least two"
+                ));
+            }
+            if let Some(why) = options.contradiction() {
+                return wrong(&format!("namespace \"{name}\": {why}"));
+            }
         }
         Ok(())
     }
