@@ -7,6 +7,8 @@ import { chromium } from 'playwright-core';
 import { Product, until } from './product.mjs';
 
 const FLAGS = ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+/** How long a page may take for one thing, on a machine that is busy with others. */
+const PATIENCE = 30_000;
 /** What Chromium itself writes when a request fails: to be expected where a test breaks the network or is refused. */
 const NETWORK = /^Failed to load resource|^WebSocket connection to/;
 
@@ -51,7 +53,7 @@ export class Window {
         const window = new Window();
         window.product = product;
         window.context = await browser.newContext({ baseURL: product.origin, viewport: { width: 1280, height: 800 }, locale: 'en-GB', ...options });
-        window.context.setDefaultTimeout(15_000);
+        window.context.setDefaultTimeout(PATIENCE);
         await window.#watch();
         if (username !== null) {
             window.person = await product.signIn(username);
@@ -133,7 +135,7 @@ export const sees = (page, text) => line(page, text).first().waitFor();
 /** Waits until the timeline's texts are exactly these, and says what they are if not. */
 export async function reads(page, expected, what = 'the timeline') {
     let seen;
-    await until(async () => JSON.stringify((seen = await texts(page))) === JSON.stringify(expected), what, 15_000).catch((error) => {
+    await until(async () => JSON.stringify((seen = await texts(page))) === JSON.stringify(expected), what).catch((error) => {
         assert.deepEqual(seen, expected, error.message);
     });
 }

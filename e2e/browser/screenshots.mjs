@@ -79,6 +79,25 @@ async function moveTimes(window, times) {
     });
 }
 
+/** A few lines by each mode that can be had here, and the menu of the modes open. */
+async function switching(page, { alice, bob }) {
+    const here = new URL(page.url()).pathname.split('/').at(-1);
+    const offers = async () => (await alice.call('GET', '/api/settings/broadcast-mode')).available;
+    await until(async () => (await offers()).find(({ mode }) => mode === 'wal').ready, 'wal can be had');
+    for (const [mode, answer, texts] of [['wal', 'It smells up to here.', ['And a second one.', 'For the helpers.']], ['api', 'I bring the knife.', ['Perfect!', 'And candles?', 'Found them.']]]) {
+        await alice.call('PUT', '/api/settings/broadcast-mode', { mode });
+        await bob.say(here, answer);
+        for (const text of texts) {
+            await write(page, text);
+            await line(page, text).getByText('delivered').waitFor();
+        }
+    }
+    await alice.call('PUT', '/api/settings/broadcast-mode', { mode: 'outbox' });
+    await page.getByRole('button', { name: /^Messages travel by outbox/ }).click();
+    await page.getByRole('dialog', { name: 'How messages travel' }).getByText('now').waitFor();
+    await page.getByRole('button', { name: 'Close this notice' }).click();
+}
+
 async function shoot(page, name) {
     await page.mouse.move(0, 0);
     await page.evaluate(() => document.fonts.ready);
@@ -114,6 +133,10 @@ try {
     await people.bob.say(general.id, 'Did anybody see my umbrella? Grey, a bit bent.');
     await until(async () => (await light.page.getByText('umbrella').count()) > 0, 'the line in the list');
     await shoot(light.page, 'chat');
+
+    await switching(light.page, people);
+    await shoot(light.page, 'modes');
+    await light.page.keyboard.press('Escape');
 
     await light.page.getByRole('link', { name: 'Discover rooms' }).first().click();
     await light.page.getByRole('button', { name: 'Join Book club' }).waitFor();

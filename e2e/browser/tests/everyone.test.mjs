@@ -38,6 +38,8 @@ async function everything(window, name, look) {
     await page.goto('/rooms/999999999');
     await look('error');
     await page.goto('/demo');
+    for (const side of [page.frameLocator('iframe').first(), page.frameLocator('iframe').last()]) await connected(side);
+    await page.getByLabel('Messages by').first().waitFor();
     await look('demo');
 }
 
@@ -97,6 +99,9 @@ test('nothing is wider than a small phone, or than a window at double size', asy
         await page.goto(`/rooms/${room.id}`);
         await connected(page);
         await look('long words');
+        await page.getByRole('button', { name: /^Messages travel by/ }).click();
+        await page.getByRole('dialog', { name: 'How messages travel' }).waitFor();
+        await look('modes');
         for (const path of ['/', '/discover', '/login', '/demo', '/rooms/999999999']) {
             await page.goto(path);
             await page.waitForLoadState('networkidle');
@@ -129,7 +134,8 @@ test('the keyboard alone is enough to sign in, jump to a room, write, look at th
     const tabTo = async (wanted) => until(async () => {
         await page.keyboard.press('Tab');
         return (await focused()).match(wanted);
-    }, `the key Tab reaches ${wanted}`, 10_000);
+    }, `the key Tab reaches ${wanted}`);
+    const focusIs = (wanted, why) => until(async () => (await focused()) === wanted, `${why}: ${wanted}`);
 
     await tabTo(/Carol/);
     const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
@@ -143,7 +149,7 @@ test('the keyboard alone is enough to sign in, jump to a room, write, look at th
     await page.getByRole('option', { name: 'Coffee machine' }).waitFor();
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { level: 1, name: 'Coffee machine' }).waitFor();
-    assert.equal(await focused(), 'Write to Coffee machine');
+    await focusIs('Write to Coffee machine', 'the box is ready');
     await page.keyboard.type('no hands');
     await page.keyboard.press('Enter');
     await line(page, 'no hands').getByText('delivered').waitFor();
@@ -152,25 +158,25 @@ test('the keyboard alone is enough to sign in, jump to a room, write, look at th
     await page.getByRole('dialog', { name: 'Jump to a room' }).waitFor();
     await page.keyboard.press('Escape');
     await page.getByRole('dialog', { name: 'Jump to a room' }).waitFor({ state: 'hidden' });
-    assert.equal(await focused(), 'Write to Coffee machine', 'the focus comes back');
+    await focusIs('Write to Coffee machine', 'the focus comes back');
 
     await tabTo(/^Members$/);
     await page.keyboard.press('Enter');
     await page.getByRole('complementary', { name: 'Members' }).getByText('@dave').waitFor();
     await page.keyboard.press('Escape');
     await page.getByRole('complementary', { name: 'Members' }).waitFor({ state: 'hidden' });
-    assert.equal(await focused(), 'Members', 'the focus comes back');
+    await focusIs('Members', 'the focus comes back');
 
     await tabTo(/^Discover rooms$/);
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { level: 1, name: 'Discover' }).waitFor();
-    await until(async () => (await focused()) === 'Search rooms by name', 'the search box is ready');
+    await focusIs('Search rooms by name', 'the search box is ready');
     await page.keyboard.type('releases');
     await page.getByRole('button', { name: 'Join Releases' }).waitFor();
     await tabTo(/^Join Releases$/);
     await page.keyboard.press('Enter');
     await roomLink(page, 'Releases').waitFor();
-    await until(async () => (await focused()) === 'Leave Releases', 'the button says the next step');
+    await focusIs('Leave Releases', 'the button says the next step');
     await page.keyboard.press('Enter');
     await roomLink(page, 'Releases').waitFor({ state: 'detached' });
 });
@@ -182,9 +188,9 @@ test('the list of rooms is walked with the arrows', async (t) => {
     const href = () => page.evaluate(() => document.activeElement.getAttribute('href'));
     const first = await href();
     await page.keyboard.press('ArrowDown');
-    assert.notEqual(await href(), first);
+    await until(async () => (await href()) !== first, 'down');
     await page.keyboard.press('ArrowUp');
-    assert.equal(await href(), first);
+    await until(async () => (await href()) === first, 'up again');
 });
 
 test('the focus stays where it is while messages arrive and the rooms change places', async (t) => {
@@ -197,7 +203,7 @@ test('the focus stays where it is while messages arrive and the rooms change pla
         await bob.say(rooms.find((room) => room.name === name).id, `news of ${name}`);
         await roomLink(page, name).getByText(`Bob: news of ${name}`).waitFor();
         await until(async () => (await page.locator('.room-name').first().textContent()) === name, `${name} is first`);
-        assert.equal(await roomLink(page, 'Product').evaluate((link) => link === document.activeElement), true, `after news of ${name}`);
+        await until(() => roomLink(page, 'Product').evaluate((link) => link === document.activeElement), `the focus stays after news of ${name}`);
     }
 });
 
@@ -215,10 +221,10 @@ test('the timeline is a log, every button that shows has a name, and new message
 test('the colours follow the system, and the choice is kept', async (t) => {
     const { page } = await here.open(t, 'alice', { colorScheme: 'dark' });
     const brightness = () => page.evaluate(() => Math.max(...getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).slice(0, 3).map(Number)));
-    assert.ok((await brightness()) < 80, 'dark');
+    await until(async () => (await brightness()) < 80, 'dark');
     await page.getByRole('button', { name: 'Light colours' }).click();
     await until(async () => (await brightness()) > 200, 'light');
     await page.reload();
-    assert.ok((await brightness()) > 200, 'still light');
+    await until(async () => (await brightness()) > 200, 'still light');
     await page.getByRole('button', { name: 'Dark colours' }).waitFor();
 });

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { box, connected, goToRoom, reads, roomLink, stage, write } from '../browser.mjs';
+import { until } from '../product.mjs';
 
 const here = stage();
 
@@ -66,7 +67,7 @@ test('names of rooms and people are text everywhere they appear', async (t) => {
     await page.keyboard.press('Escape');
     await page.reload();
     await connected(page);
-    assert.equal(await box(page).inputValue(), `${name} draft`);
+    await until(async () => (await box(page).inputValue()) === `${name} draft`, 'the draft');
     await goToRoom(page, name);
 
     const reader = await here.open(t, 'bob', { page: '/discover?q=img' });
@@ -101,5 +102,6 @@ test('an address in a message cannot reach the page that opened it', async (t) =
     await write(page, `see ${here.product.origin}/login`);
     const link = page.getByRole('log').getByRole('link', { name: /login/ });
     const [opened] = await Promise.all([page.waitForEvent('popup'), link.click()]);
+    await opened.waitForLoadState();
     assert.equal(await opened.evaluate(() => globalThis.opener), null);
 });

@@ -6,6 +6,9 @@ import { until } from '../product.mjs';
 
 const here = stage();
 
+/** Waits until this is what stands in the box. */
+const holds = (page, text) => until(async () => (await box(page).inputValue()) === text, `the box holds "${text}"`);
+
 /** Two windows in one new room, live. */
 async function two(t, name, options = {}) {
     const alice = await here.product.signIn('alice');
@@ -143,9 +146,10 @@ test('a message that could not be sent can be deleted, and the deletion undone',
     const { page } = alices;
     await page.route(`**/api/rooms/${room.id}/messages`, (route) => route.fulfill({ status: 403, body: '' }));
     await write(page, 'never mind');
+    await line(page, 'never mind').getByRole('button', { name: 'Delete' }).waitFor();
+    await page.unrouteAll();
     await line(page, 'never mind').getByRole('button', { name: 'Delete' }).click();
     await line(page, 'never mind').waitFor({ state: 'detached' });
-    await page.unrouteAll();
     await page.getByRole('button', { name: 'Undo' }).click();
     await reads(bobs.page, ['never mind']);
     await reads(page, ['never mind']);
@@ -156,19 +160,19 @@ test('what is not sent yet is kept for each room, across rooms and a reload', as
     const { page } = alices;
     await box(page).fill('half a thought');
     await goToRoom(page, 'General');
-    assert.equal(await box(page).inputValue(), '');
+    await holds(page, '');
     await box(page).fill('another\nwith two lines');
     await roomLink(page, 'Drafts').getByText('Draft: half a thought').waitFor();
     await page.reload();
     await connected(page);
-    assert.equal(await box(page).inputValue(), 'another\nwith two lines');
+    await holds(page, 'another\nwith two lines');
     await goToRoom(page, 'Drafts');
-    assert.equal(await box(page).inputValue(), 'half a thought');
+    await holds(page, 'half a thought');
     await box(page).press('Enter');
     await sees(page, 'half a thought');
     await page.reload();
     await connected(page);
-    assert.equal(await box(page).inputValue(), '');
+    await holds(page, '');
     await reads(page, ['half a thought']);
 });
 
@@ -204,7 +208,7 @@ test('joining and leaving in one tab shows in the other', async (t) => {
     await window.page.getByRole('button', { name: 'Members' }).click();
     await window.page.getByRole('button', { name: 'Leave the room' }).click();
     await roomLink(other, 'Tabs').waitFor({ state: 'detached' });
-    assert.equal(await other.getByRole('heading', { level: 1, name: 'Tabs' }).isVisible(), false);
+    await other.getByRole('heading', { level: 1, name: 'Tabs' }).waitFor({ state: 'hidden' });
     await roomLink(window.page, 'Tabs').waitFor({ state: 'detached' });
 });
 

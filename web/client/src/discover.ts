@@ -40,7 +40,8 @@ export class DiscoverView {
   async load(): Promise<void> {
     const asked = ++this.#asked;
     const query = this.#search.value.trim();
-    const ready = skeletonAfterAWhile(this.#list, 6);
+    // What is found already stays until there is better: nothing jumps, and the focus stays where it is.
+    const ready = this.#list.childElementCount > 0 ? () => undefined : skeletonAfterAWhile(this.#list, 6);
     try {
       const { rooms, next_cursor: cursor } = await this.api.discover(query, "");
       if (asked !== this.#asked) return;
