@@ -17,6 +17,7 @@ impl ErrorCode {
     pub(crate) const INTERNAL: Self = Self::temporary(100, "internal server error");
     pub(crate) const UNKNOWN_CHANNEL: Self = Self::lasting(102, "unknown channel");
     pub(crate) const PERMISSION_DENIED: Self = Self::lasting(103, "permission denied");
+    pub(crate) const METHOD_NOT_FOUND: Self = Self::lasting(104, "method not found");
     pub(crate) const ALREADY_SUBSCRIBED: Self = Self::lasting(105, "already subscribed");
     pub(crate) const LIMIT_EXCEEDED: Self = Self::lasting(106, "limit exceeded");
     pub(crate) const BAD_REQUEST: Self = Self::lasting(107, "bad request");

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::{runtime, sync::oneshot, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::{
     admission::Gate,
@@ -76,6 +77,8 @@ pub struct Hub {
 
 pub(crate) struct Inner {
     pub(crate) context: Arc<Context>,
+    /// This process among others.
+    pub(crate) node: Uuid,
     pub(crate) started: Instant,
     shards: Vec<ShardHandle>,
     threads: parking_lot::Mutex<Vec<thread::JoinHandle<()>>>,
@@ -106,7 +109,8 @@ impl Hub {
         let started = (0..context.config.shards).map(|number| shard::start(number, Arc::clone(&context)));
         let (shards, threads) = started.collect::<Result<(Vec<_>, Vec<_>), _>>()?;
         info!(shards = shards.len(), "the hub delivers on {} threads", shards.len());
-        let inner = Inner { context, started: Instant::now(), shards, threads: parking_lot::Mutex::new(threads) };
+        let threads = parking_lot::Mutex::new(threads);
+        let inner = Inner { context, node: Uuid::new_v4(), started: Instant::now(), shards, threads };
         Ok(Self { inner: Arc::new(inner) })
     }
 

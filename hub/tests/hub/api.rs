@@ -118,3 +118,73 @@ async fn info_and_channels_tell_what_is_heard() {
     let rooms = post(&hub, "channels", json!({"pattern": "room:*"})).await;
     assert_eq!(rooms, json!({"result": {"channels": {"room:1": {"num_clients": 1}}}}));
 }
+
+#[tokio::test]
+async fn presence_and_history_are_told_and_history_can_be_removed() {
+    let hub = TestHub::alone(|_| {}).await;
+    let (mut client, connected) = hub.connect("7").await;
+    client.ask(json!({"id": 2, "subscribe": {"channel": "chat:1"}})).await;
+    let channel = json!({"channel": "chat:1"});
+    let name = connected["client"].as_str().unwrap();
+    let presence = json!({"presence": {name: {"user": "7", "client": name}}});
+    assert_eq!(post(&hub, "presence", channel.clone()).await, json!({"result": presence}));
+    let stats = json!({"result": {"num_clients": 1, "num_users": 1}});
+    assert_eq!(post(&hub, "presence_stats", channel.clone()).await, stats);
+    let off = post(&hub, "presence", json!({"channel": "room:1"})).await;
+    assert_eq!(off, json!({"error": {"code": 108, "message": "not available"}}));
+
+    let published = post(&hub, "publish", json!({"channel": "chat:1", "data": 1})).await["result"].clone();
+    let page = post(&hub, "history", json!({"channel": "chat:1", "limit": 10})).await["result"].clone();
+    assert_eq!(page["publications"], json!([{"data": 1, "offset": 1}]));
+    assert_eq!((&page["epoch"], &page["offset"]), (&published["epoch"], &json!(1)));
+    let other = json!({"channel": "chat:1", "limit": 1, "since": {"offset": 1, "epoch": "other"}});
+    assert_eq!(post(&hub, "history", other).await["error"]["code"], 112);
+    assert_eq!(post(&hub, "history_remove", channel.clone()).await, json!({"result": {}}));
+    let page = post(&hub, "history", json!({"channel": "chat:1", "limit": 10})).await["result"].clone();
+    assert_eq!((&page["publications"], &page["offset"]), (&json!([]), &json!(1)));
+    assert_eq!(post(&hub, "history", json!({"channel": "room:1"})).await["error"]["code"], 108);
+    assert_eq!(post(&hub, "rpc", json!({"method": "m", "params": {}})).await["error"]["code"], 104);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_is_answered_like_the_first_time_and_delivered_once() {
+    let hub = TestHub::alone(|_| {}).await;
+    let (mut client, _) = hub.connect("7").await;
+    client.ask(json!({"id": 2, "subscribe": {"channel": "chat:1"}})).await;
+    let keyed = json!({"channel": "chat:1", "data": 1, "idempotency_key": "k"});
+    let first = post(&hub, "publish", keyed.clone()).await;
+    assert_eq!(post(&hub, "publish", keyed).await, first);
+    let other = json!({"channels": ["chat:1", "chat:2"], "data": 2, "idempotency_key": "k"});
+    let responses = post(&hub, "broadcast", other).await["result"]["responses"].clone();
+    assert_eq!((&responses[0], &responses[1]["result"]["offset"]), (&first, &json!(1)), "the key is the channel's");
+    post(&hub, "publish", json!({"channel": "chat:1", "data": 3})).await;
+    assert_eq!(client.offsets(2).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn errors_are_told_by_the_status_to_those_who_ask_for_it() {
+    let hub = TestHub::start().await;
+    let call = async |method: &str, body: Value| {
+        let request = http().post(format!("http://{}/api/{method}", hub.address)).header("x-api-key", KEY);
+        let request = request.header("X-Centrifugo-Error-Mode", "transport").body(body.to_string());
+        let reply = request.send().await.unwrap();
+        (reply.status().as_u16(), reply.json::<Value>().await.unwrap())
+    };
+    let (status, body) = call("publish", json!({"channel": "nothing:1", "data": 1})).await;
+    assert_eq!((status, body), (404, json!({"code": 102, "message": "unknown channel"})));
+    assert_eq!(call("publish", json!({"channel": "room:1"})).await.0, 400);
+    assert_eq!(call("rpc", json!({})).await.0, 404);
+    assert_eq!(call("publish", json!({"channel": "user:1", "data": 1})).await, (200, json!({"result": {}})));
+}
+
+#[tokio::test]
+async fn a_question_in_a_batch_sees_what_was_done_before_it() {
+    let hub = TestHub::alone(|_| {}).await;
+    let publish = |n: u64| json!({"publish": {"channel": "chat:1", "data": n}});
+    let history = json!({"history": {"channel": "chat:1", "limit": 9}});
+    let commands = json!([publish(1), history, {"presence": {"channel": "room:1"}}, publish(2)]);
+    let replies = post(&hub, "batch", json!({"commands": commands, "parallel": true})).await["replies"].clone();
+    assert_eq!(replies[1]["history"]["publications"], json!([{"data": 1, "offset": 1}]));
+    assert_eq!(replies[2]["error"]["code"], 108);
+    assert_eq!(replies[3]["publish"]["offset"], 2);
+}

@@ -4,7 +4,9 @@
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a test counts to a few thousand")]
 #![expect(clippy::needless_pass_by_value, reason = "JSON literals read better without a reference")]
 
+mod admission;
 mod api;
+mod channels;
 mod client;
 mod commands;
 mod connecting;
@@ -13,11 +15,12 @@ mod ordering;
 mod recovering;
 mod slow;
 mod subscribing;
+mod tokens;
 mod truth;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use hub::{Accepted, Hub, HubConfig, Rejection};
+use hub::{Accepted, ChannelOptions, Hub, HubConfig, Rejection};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use protocol::Command;
 use serde_json::{Value, json};
@@ -70,6 +73,28 @@ impl TestHub {
         Self { hub, truth, address }
     }
 
+    /// A hub that knows no backend, with a namespace `chat` in which much is allowed.
+    pub(crate) async fn alone(change: impl FnOnce(&mut ChannelOptions)) -> Self {
+        Self::start_with(|config| {
+            let mut chat = ChannelOptions {
+                history_size: 10,
+                history_ttl: Duration::from_mins(5),
+                allow_recovery: true,
+                presence: true,
+                join_leave: true,
+                allow_subscribe_for_client: true,
+                allow_publish_for_subscriber: true,
+                allow_history_for_subscriber: true,
+                allow_presence_for_subscriber: true,
+                ..ChannelOptions::default()
+            };
+            change(&mut chat);
+            config.namespaces.insert("chat".into(), chat);
+            config.expired_sub_close_delay = Duration::ZERO;
+        })
+        .await
+    }
+
     /// A socket on which nothing has been said.
     pub(crate) async fn open(&self) -> Client {
         Client::open(self.address).await
@@ -108,6 +133,12 @@ impl TestHub {
 /// A good token.
 pub(crate) fn token(user: &str) -> String {
     sign(SECRET, &json!({"sub": user, "exp": LATER}))
+}
+
+/// Seconds since 1970, so many from now.
+pub(crate) fn in_seconds(seconds: u64) -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    now.as_secs() + seconds
 }
 
 pub(crate) fn sign(secret: &str, claims: &Value) -> String {
