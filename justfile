@@ -7,7 +7,7 @@ _list:
 run *arguments:
     ./run {{ arguments }}
 
-# everything, or the parts named: lint web rust browser
+# everything, or the parts named: lint web rust browser python
 test *parts:
     ./test {{ parts }}
 

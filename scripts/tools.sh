@@ -103,6 +103,12 @@ need_node() {
     if [[ -n "$version" ]] && ! have npm; then missing+=("npm, which comes with Node.js: https://nodejs.org/en/download"); fi
 }
 
+# The hub is run with the official Python client as well.
+need_python() {
+    if ! python3 -m ensurepip --version >/dev/null 2>&1 && can_install; then install_packages python3 python3-venv; fi
+    python3 -m ensurepip --version >/dev/null 2>&1 || missing+=("Python 3.9 or newer with venv: apt-get install python3 python3-venv")
+}
+
 java_version() {
     local java=java
     [[ -z "${JAVA_HOME:-}" ]] || java="$JAVA_HOME/bin/java"

@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const executable = process.env.ROOMCAST_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'debug', 'roomcast');
+export const executable = process.env.ROOMCAST_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'debug', 'roomcast');
 // The embedded PostgreSQL of a root process runs as another user, who cannot look into a private TMPDIR.
 const scratch = process.getuid?.() === 0 ? '/var/tmp' : tmpdir();
 
-async function freePort() {
+export async function freePort() {
     const server = createServer().listen(0, '127.0.0.1');
     await new Promise((listening) => server.once('listening', listening));
     const { port } = server.address();
@@ -20,7 +20,7 @@ async function freePort() {
 }
 
 /** What runs now: nothing of it outlives the tests, however they end. */
-const running = new Set();
+export const running = new Set();
 process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 
 export class Product {
