@@ -6,7 +6,7 @@ use anyhow::Context;
 use axum::{
     Router,
     extract::{ConnectInfo, Request},
-    http::{HeaderName, Response},
+    http::{HeaderName, Response, StatusCode},
     middleware::map_request,
 };
 use tokio::net::TcpListener;
@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::{
     catch_panic::CatchPanicLayer,
+    classify::ServerErrorsFailureClass,
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
     trace::TraceLayer,
 };
-use tracing::{Span, debug, info_span};
+use tracing::{Span, debug, error, info_span};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
@@ -48,11 +49,15 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: Cancellation
     let app = router.layer(
         ServiceBuilder::new()
             .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
-            .layer(TraceLayer::new_for_http().make_span_with(request_span).on_request(()).on_response(
-                |response: &Response<_>, latency: std::time::Duration, _: &Span| {
-                    debug!(status = response.status().as_u16(), latency = ?latency, "answered");
-                },
-            ))
+            .layer(
+                TraceLayer::new_for_http()
+                    .make_span_with(request_span)
+                    .on_request(())
+                    .on_response(|response: &Response<_>, latency: std::time::Duration, _: &Span| {
+                        debug!(status = response.status().as_u16(), latency = ?latency, "answered");
+                    })
+                    .on_failure(failed),
+            )
             .layer(PropagateRequestIdLayer::new(REQUEST_ID))
             .layer(CatchPanicLayer::new()),
     );
@@ -60,6 +65,14 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: Cancellation
         .with_graceful_shutdown(stopping.cancelled_owned())
         .await
         .context("serving HTTP")
+}
+
+/// Who answers 503 knows why and says so: a process that is not ready yet would fill the log with it.
+fn failed(failure: ServerErrorsFailureClass, latency: std::time::Duration, _: &Span) {
+    match failure {
+        ServerErrorsFailureClass::StatusCode(StatusCode::SERVICE_UNAVAILABLE) => debug!(?latency, "not available"),
+        other => error!(?latency, "a request failed: {other}"),
+    }
 }
 
 /// The path only: a query may hold what is nobody's business.
