@@ -84,7 +84,7 @@ async function switching(page, { alice, bob }) {
     const here = new URL(page.url()).pathname.split('/').at(-1);
     const offers = async () => (await alice.call('GET', '/api/settings/broadcast-mode')).available;
     await until(async () => (await offers()).find(({ mode }) => mode === 'wal').ready, 'wal can be had');
-    for (const [mode, answer, texts] of [['wal', 'It smells up to here.', ['And a second one.', 'For the helpers.']], ['api', 'I bring the knife.', ['Perfect!', 'And candles?', 'Found them.']]]) {
+    for (const [mode, answer, texts] of [['wal', 'I can smell it from here.', ['That is the chocolate one.', 'Helpers get the first slice.']], ['api', 'I bring the knife.', ['Perfect!', 'And candles?', 'Found them.']]]) {
         await alice.call('PUT', '/api/settings/broadcast-mode', { mode });
         await bob.say(here, answer);
         for (const text of texts) {
@@ -93,9 +93,9 @@ async function switching(page, { alice, bob }) {
         }
     }
     await alice.call('PUT', '/api/settings/broadcast-mode', { mode: 'outbox' });
-    await page.getByRole('button', { name: /^Messages travel by outbox/ }).click();
-    await page.getByRole('dialog', { name: 'How messages travel' }).getByText('now').waitFor();
     await page.getByRole('button', { name: 'Close this notice' }).click();
+    await page.getByRole('button', { name: /^Messages travel by outbox/ }).click();
+    await page.getByRole('dialog', { name: 'How messages travel' }).getByText('now', { exact: true }).waitFor();
 }
 
 async function shoot(page, name) {
@@ -161,6 +161,11 @@ try {
     await demo.page.goto('/demo');
     const sides = [demo.page.frameLocator('iframe').first(), demo.page.frameLocator('iframe').last()];
     for (const side of sides) await connected(side);
+    for (const [select, mode] of [['first', 'wal'], ['last', 'api']]) {
+        const choice = demo.page.getByLabel('Messages by')[select]();
+        await choice.locator(`option[value="${mode}"]:not([disabled])`).waitFor({ state: 'attached' });
+        await choice.selectOption(mode);
+    }
     await write(sides[0], 'Can you see this on your side?');
     await line(sides[1], 'on your side').waitFor();
     await write(sides[1], 'Before I could blink.');
