@@ -1,21 +1,22 @@
-//! Says in the table `carriers` what is carried here, so that only modes are offered that somebody carries.
+//! Says in the table `carriers` what is carried here, so that only modes are offered that somebody carries: a probe came
+//! through lately, and we are connected.
 
 use protocol::Mode;
 use sqlx::PgConnection;
 
-use crate::{RelayConfig, RelayError, RelayStatus, source::session::within};
+use crate::{Phase, RelayConfig, RelayError, RelayStatus, Way, source::session::within};
 
 /// What this relay carries at present: the names that the table has for it.
 pub(crate) fn carried(config: &RelayConfig, status: &RelayStatus) -> Vec<String> {
     let ready = |name| status.source(name).is_some_and(|source| source.ready);
+    let connected = |name| status.source(name).is_some_and(|source| source.phase != Phase::Connecting);
+    let works = |way| status.probes.iter().any(|probe| probe.source == way && probe.works);
     let messages = config.wal.as_ref().is_some_and(|wal| wal.messages);
-    let consumes =
-        |end| config.kafka.as_ref().is_some_and(|kafka| kafka.topics.iter().any(|topic| topic.ends_with(end)));
     let carried = [
         (Mode::Outbox, ready("outbox")),
-        (Mode::Wal, ready("wal")),
-        (Mode::Cdc, ready("kafka") && consumes(".chat_cdc")),
-        (Mode::Message, ready("kafka") && consumes(".message") || ready("wal") && messages),
+        (Mode::Wal, connected("wal") && works(Way::Wal)),
+        (Mode::Cdc, connected("kafka") && works(Way::Cdc)),
+        (Mode::Message, (connected("kafka") || connected("wal") && messages) && works(Way::Message)),
     ];
     carried.into_iter().filter(|(_, carried)| *carried).map(|(mode, _)| mode.to_string()).collect()
 }

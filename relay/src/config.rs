@@ -19,6 +19,10 @@ pub struct RelayConfig {
     pub kafka: Option<KafkaConfig>,
     /// Prune `chat_cdc`, where there is such a table.
     pub cleaner: Option<CleanerConfig>,
+    /// The outbox is vacuumed after so many deletions by this relay, at most every 5 seconds.
+    pub vacuum_after: u64,
+    /// How often a probe is sent along each way; one that brought none for six times as long does not work.
+    pub probe_interval: Duration,
     /// The largest payload in bytes; a row with a larger one is a dead letter.
     pub largest_payload: usize,
     /// Loops that carry the outbox, each with a connection of its own. Partitions are shared by all loops of all relays.
@@ -52,6 +56,8 @@ impl RelayConfig {
             wal: None,
             kafka: None,
             cleaner: Some(CleanerConfig::default()),
+            vacuum_after: 20_000,
+            probe_interval: Duration::from_secs(5),
             largest_payload: 1024 * 1024,
             workers: 2,
             batch_size: 1000,
@@ -74,6 +80,7 @@ impl RelayConfig {
             }
             _ if self.outbox && self.workers == 0 => Err(RelayError::Setting("a relay needs at least one worker")),
             _ if self.batch_size == 0 => Err(RelayError::Setting("a batch needs at least one row")),
+            _ if self.probe_interval.is_zero() => Err(RelayError::Setting("probes need an interval")),
             _ if self.queue_rows().any(|rows| rows == 0) => Err(RelayError::Setting("a queue needs at least one row")),
             _ if self.wal.as_ref().is_some_and(|wal| !is_slot_name(&wal.slot)) => {
                 Err(RelayError::Setting("the name of a replication slot has 1 to 63 of a-z, 0-9 and _"))

@@ -1,5 +1,5 @@
 //! What is done once a second beside the carrying, on a connection of its own so that no row waits for it: measures
-//! the lag of our partitions of the outbox, puts rows of no known partition aside, says what is carried here, and prunes
+//! the lag of our partitions of the outbox, looks at the slots, puts rows of no known partition aside, says what is carried here, and prunes
 //! what logs have carried.
 
 use std::{sync::Arc, time::Duration};
@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use crate::{
     RelayConfig, RelayError, carriers, cleaner, metrics,
+    slots::Slots,
     source::{
         outbox::{self, Lag, Letters},
         session,
@@ -50,6 +51,7 @@ pub(crate) struct Housekeeping {
     state: Arc<State>,
     /// Our name in `carriers`.
     instance: String,
+    slots: Slots,
     told: Vec<String>,
     next_tell: Instant,
 }
@@ -57,7 +59,8 @@ pub(crate) struct Housekeeping {
 impl Housekeeping {
     pub(crate) fn new(config: Arc<RelayConfig>, state: Arc<State>) -> Self {
         let instance = format!("{:016x}", rand::random::<u64>());
-        Self { config, state, instance, told: Vec::new(), next_tell: Instant::now() }
+        let slots = Slots::new(&config);
+        Self { config, state, instance, slots, told: Vec::new(), next_tell: Instant::now() }
     }
 
     /// Runs until `shutdown`. A failure only means that the next look opens another connection.
@@ -90,6 +93,7 @@ impl Housekeeping {
             None => connection.insert(self.open().await?),
         };
         self.look_at_outbox(connection).await?;
+        self.state.has_slots(self.slots.look(connection, self.state.probes()).await?);
         self.tell(connection).await?;
         self.prune(connection).await
     }

@@ -24,10 +24,14 @@ pub const DELIVER_DURATION: &str = "roomcast_relay_deliver_duration_seconds";
 pub const ACK_DURATION: &str = "roomcast_relay_ack_duration_seconds";
 /// Sessions that were lost and opened again, by source.
 pub const RECONNECTS: &str = "roomcast_relay_reconnects_total";
-/// Write-ahead log that the server keeps because our slot may need it.
+/// Write-ahead log that the server keeps because a slot of ours may need it: from its `restart_lsn` on. By slot.
 pub const WAL_RETAINED_BYTES: &str = "roomcast_wal_retained_bytes";
-/// Write-ahead log from the position that we confirmed to its end.
+/// Write-ahead log from the position that a slot's reader confirmed to its end. By slot.
 pub const WAL_LAG_BYTES: &str = "roomcast_wal_lag_bytes";
+/// Whether somebody reads from a slot: 1 or 0. By slot.
+pub const SLOT_ACTIVE: &str = "roomcast_slot_active";
+/// Whether a slot is what it should be: 0 if it is missing or the server gave it up. By slot.
+pub const SLOT_USABLE: &str = "roomcast_slot_usable";
 /// Rows of `chat_cdc` read from the write-ahead log: `carried`, or `passed` because another source carries them.
 pub const WAL_ROWS: &str = "roomcast_wal_rows_total";
 /// Slots that were gone and had to be made anew. Any is a reason to look.
@@ -38,6 +42,12 @@ pub const KAFKA_LAG: &str = "roomcast_kafka_lag_records";
 pub const KAFKA_RECORDS: &str = "roomcast_kafka_records_total";
 /// How often a Kafka partition was paused because its rows could not be delivered as fast as they came.
 pub const KAFKA_PAUSES: &str = "roomcast_kafka_pauses_total";
+/// Records that wait in all Kafka partitions of this relay together.
+pub const KAFKA_LAG_ALL: &str = "roomcast_kafka_lag_all_records";
+/// Time that a probe took from its sending to the reader at the end of its way, by way.
+pub const PROBE_DURATION: &str = "roomcast_probe_seconds";
+/// Time since a probe came through last, by way. Above 30 s the way does not work.
+pub const PROBE_AGE: &str = "roomcast_probe_age_seconds";
 /// Rows of `chat_cdc` that were pruned by age.
 pub const CDC_PRUNED: &str = "roomcast_cdc_pruned_rows_total";
 /// Wake-ups sent to other processes.
@@ -56,13 +66,18 @@ pub fn describe() {
     describe_histogram!(DELIVER_DURATION, Unit::Seconds, "Time the destination took for one batch");
     describe_histogram!(ACK_DURATION, Unit::Seconds, "Time the deletion of one batch took");
     describe_counter!(RECONNECTS, Unit::Count, "Sessions that were lost and opened again");
-    describe_gauge!(WAL_RETAINED_BYTES, Unit::Bytes, "Write-ahead log kept for the relay's slot");
-    describe_gauge!(WAL_LAG_BYTES, Unit::Bytes, "Write-ahead log not confirmed by the relay yet");
+    describe_gauge!(WAL_RETAINED_BYTES, Unit::Bytes, "Write-ahead log kept for a slot");
+    describe_gauge!(WAL_LAG_BYTES, Unit::Bytes, "Write-ahead log not confirmed by a slot's reader yet");
+    describe_gauge!(SLOT_ACTIVE, Unit::Count, "Whether somebody reads from a slot");
+    describe_gauge!(SLOT_USABLE, Unit::Count, "Whether a slot is there and was not given up");
     describe_counter!(WAL_ROWS, Unit::Count, "Rows read from the write-ahead log");
     describe_counter!(WAL_SLOTS_LOST, Unit::Count, "Replication slots that were gone and made anew");
     describe_gauge!(KAFKA_LAG, Unit::Count, "Records waiting in a Kafka partition of this relay");
     describe_counter!(KAFKA_RECORDS, Unit::Count, "Records read from Kafka");
     describe_counter!(KAFKA_PAUSES, Unit::Count, "Kafka partitions paused because their queue was full");
+    describe_gauge!(KAFKA_LAG_ALL, Unit::Count, "Records waiting in the Kafka partitions of this relay");
+    describe_histogram!(PROBE_DURATION, Unit::Seconds, "Time a probe took from the database to its reader");
+    describe_gauge!(PROBE_AGE, Unit::Seconds, "Time since a probe came through last");
     describe_counter!(CDC_PRUNED, Unit::Count, "Rows of chat_cdc pruned by age");
     describe_counter!(NOTIFICATIONS, Unit::Count, "Wake-ups sent to other processes");
 }

@@ -12,12 +12,14 @@ use crate::{
     dispatch::Dispatch,
     housekeeping::Housekeeping,
     letter_box::LetterBox,
+    probe::{Prober, Probes},
     source::{
         kafka::KafkaSource,
         lane::Carrier,
         wal::{self, WalSource},
     },
     status::{SourceState, State},
+    vacuum::Vacuum,
     wakeup::Listener,
     worker::Worker,
 };
@@ -27,6 +29,7 @@ pub struct Relay {
     config: Arc<RelayConfig>,
     dispatch: Dispatch,
     letters: Arc<LetterBox>,
+    probes: Arc<Probes>,
     wakeup: Wakeup,
     handle: RelayHandle,
     wal: Arc<SourceState>,
@@ -68,9 +71,10 @@ impl Relay {
         let wal = Arc::new(SourceState::new("wal", [wal::READER]));
         let logs = [(config.wal.is_some(), &wal), (config.kafka.is_some(), &kafka)];
         let logs = logs.into_iter().filter(|(runs, _)| *runs).map(|(_, log)| Arc::clone(log)).collect();
-        let state = Arc::new(State::new(config.outbox_workers(), logs));
+        let probes = Arc::new(Probes::new(&config));
+        let state = Arc::new(State::new(config.outbox_workers(), logs, Arc::clone(&probes)));
         let handle = RelayHandle { state, paused: watch::Sender::new(false) };
-        Self { config: Arc::new(config), dispatch, letters, wakeup, handle, wal, kafka }
+        Self { config: Arc::new(config), dispatch, letters, probes, wakeup, handle, wal, kafka }
     }
 
     /// A handle that outlives [`Relay::run`].
@@ -115,6 +119,9 @@ impl Relay {
         }
         let housekeeping = Housekeeping::new(Arc::clone(&self.config), Arc::clone(&self.handle.state));
         tasks.spawn(with_ok(housekeeping.run(shutdown())));
+        let (config, probes, state) =
+            (Arc::clone(&self.config), Arc::clone(&self.probes), Arc::clone(&self.handle.state));
+        tasks.spawn(with_ok(Prober { config, probes, state }.run(shutdown())));
         tasks
     }
 
@@ -123,6 +130,7 @@ impl Relay {
             config: Arc::clone(&self.config),
             dispatch: self.dispatch.clone(),
             letters: Arc::clone(&self.letters),
+            probes: Arc::clone(&self.probes),
             state: Arc::clone(state),
             paused: self.handle.paused.subscribe(),
         }
@@ -140,6 +148,10 @@ impl Relay {
                 shutdown: stop.clone(),
             };
             tasks.spawn(worker.run());
+        }
+        if self.config.outbox {
+            let (config, state) = (Arc::clone(&self.config), Arc::clone(&self.handle.state));
+            tasks.spawn(with_ok(Vacuum { config, state }.run(stop.clone())));
         }
         if self.config.outbox && self.config.listen {
             let (config, state) = (Arc::clone(&self.config), Arc::clone(&self.handle.state));

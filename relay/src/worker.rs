@@ -183,6 +183,7 @@ impl Worker {
         outbox::delete(&mut session.connection, &partitions, &ids).await?;
         ::metrics::histogram!(metrics::ACK_DURATION).record(begun.elapsed());
         ::metrics::counter!(metrics::DELIVERED, "source" => "outbox").increment(count(ids.len()));
+        self.state.deleted(ids.len());
         Ok(())
     }
 

@@ -16,6 +16,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+use crate::probe::{self, Probe};
+
 /// Only logical messages with such a prefix are ours; the partition follows.
 pub(crate) const MESSAGE_PREFIX: &str = "roomcast.";
 
@@ -23,6 +25,8 @@ pub(crate) const MESSAGE_PREFIX: &str = "roomcast.";
 #[derive(Debug, PartialEq)]
 pub(crate) enum Reading {
     Row(Announcement),
+    /// Asks for nothing: it only shows that the way works.
+    Probe(Probe),
     /// No news; the word is for a counter.
     Ignored(&'static str),
 }
@@ -133,9 +137,14 @@ impl Message<'_> {
 
 impl Record<'_> {
     fn into_row(self) -> Result<Reading, Unreadable> {
+        let method = self.method.ok_or(Unreadable::Missing("method"))?.into_owned();
+        let payload = text(self.payload.ok_or(Unreadable::Missing("payload"))?)?.into_owned();
+        if method == probe::METHOD {
+            return Ok(Reading::Probe(serde_json::from_str(&payload)?));
+        }
         Ok(Reading::Row(Announcement {
-            method: self.method.ok_or(Unreadable::Missing("method"))?.into_owned(),
-            payload: text(self.payload.ok_or(Unreadable::Missing("payload"))?)?.into_owned(),
+            method,
+            payload,
             partition: Partition(self.partition.unwrap_or(0)),
             mode: self.mode.map(|mode| mode.parse()).transpose()?,
             created_at: self.created_at.and_then(|at| OffsetDateTime::parse(&text(at).ok()?, &Rfc3339).ok()),
@@ -157,6 +166,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::probe::Way;
 
     /// As it came from Debezium 3.7 through `ExtractField$Value`: jsonb is a text.
     const ROW: &str = r#"{"id":17,"method":"publish","payload":"{\"data\": {\"text\": \"hi\"}, \"channel\": \"room:7\"}",
@@ -229,6 +239,19 @@ mod tests {
         assert_eq!(announced(&message("roomcast.3", content)), row);
         assert_eq!(announced(&message("roomcast.3", &serde_json::to_string(content).unwrap())), row);
         assert_eq!(ignored(&message("somebody.else", "\"aGk=\"")), "foreign message");
+    }
+
+    #[test]
+    fn a_probe_is_recognised_in_a_row_and_in_a_message() {
+        let content = r#"{"method":"probe","payload":{"probe":"WAY","sent_at":"2026-11-22T10:11:12.345678+00:00"}}"#;
+        let sent_at = datetime!(2026-11-22 10:11:12.345678 UTC);
+        let read = |value: &str| read(Some(value.as_bytes())).unwrap();
+        let row = content.replace("WAY", "cdc");
+        assert_eq!(read(&row), Reading::Probe(Probe { way: Way::Cdc, sent_at }));
+        assert_eq!(read(&envelope("c", &row)), Reading::Probe(Probe { way: Way::Cdc, sent_at }));
+        let base64 = format!("\"{}\"", BASE64_STANDARD.encode(content.replace("WAY", "message")));
+        assert_eq!(read(&message("roomcast.0", &base64)), Reading::Probe(Probe { way: Way::Message, sent_at }));
+        assert!(refused(&content.replace("WAY", "pigeon")).contains("unknown variant `pigeon`"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::{
     dispatch::{Dispatch, Outcome},
     letter_box::{Letter, LetterBox},
     metrics,
+    probe::Probes,
     retry::Backoff,
     status::SourceState,
 };
@@ -71,6 +72,7 @@ pub(crate) struct Carrier {
     pub config: Arc<RelayConfig>,
     pub dispatch: Dispatch,
     pub letters: Arc<LetterBox>,
+    pub probes: Arc<Probes>,
     pub state: Arc<SourceState>,
     pub paused: watch::Receiver<bool>,
 }

@@ -3,7 +3,10 @@
 
 mod source;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use protocol::Partition;
 use serde::Serialize;
@@ -12,7 +15,11 @@ use time::OffsetDateTime;
 pub(crate) use source::SourceState;
 pub use source::{Phase, SourceLag, SourceStatus};
 
-use crate::{RelayError, metrics, source::outbox::Lag};
+use crate::{
+    RelayError, SlotStatus, metrics,
+    probe::{ProbeStatus, Probes},
+    source::outbox::Lag,
+};
 
 /// A look at a running relay. What stands beside `sources` is about the outbox.
 #[derive(Clone, Debug, Serialize)]
@@ -38,13 +45,18 @@ pub struct RelayStatus {
     pub last_error: Option<String>,
     /// Each source that runs here.
     pub sources: Vec<SourceStatus>,
+    /// The replication slots that these sources live on, and what is wrong with them.
+    pub slots: Vec<SlotStatus>,
+    /// The ways that end at these sources, and at the read model: what was sent, and what came through.
+    pub probes: Vec<ProbeStatus>,
 }
 
 impl RelayStatus {
-    /// True if all sources are connected: each worker to the outbox, and each log. Whether rows also arrive, `last_error`
-    /// and the lags tell.
+    /// True if all sources are connected, each worker to the outbox and each log, and probes come through to the logs'
+    /// readers, whose slots are there. Whether the destination takes the rows, `last_error` and the lags tell.
     pub fn is_ready(&self) -> bool {
-        self.sources.iter().all(|source| source.ready)
+        let slots_are_there = self.slots.iter().all(|slot| slot.trouble.is_none() || !slot.needed);
+        slots_are_there && self.sources.iter().all(|source| source.ready)
     }
 
     /// One source by its name.
@@ -67,12 +79,16 @@ pub enum WakeSource {
 pub(crate) struct State {
     outbox: Mutex<Inner>,
     logs: Vec<Arc<SourceState>>,
+    probes: Arc<Probes>,
+    /// Rows that left the outbox since it was vacuumed last.
+    deleted: AtomicU64,
 }
 
 struct Inner {
     workers: Vec<WorkerState>,
     lag: Lag,
     wakes_by: WakeSource,
+    slots: Vec<SlotStatus>,
 }
 
 #[derive(Clone, Default)]
@@ -85,10 +101,11 @@ struct WorkerState {
 
 impl State {
     /// `workers` carry the outbox; with none there is no such source here.
-    pub(crate) fn new(workers: usize, logs: Vec<Arc<SourceState>>) -> Self {
+    pub(crate) fn new(workers: usize, logs: Vec<Arc<SourceState>>, probes: Arc<Probes>) -> Self {
         let workers = vec![WorkerState::default(); workers];
-        let outbox = Mutex::new(Inner { workers, lag: Lag::default(), wakes_by: WakeSource::Polling });
-        Self { outbox, logs }
+        let outbox =
+            Mutex::new(Inner { workers, lag: Lag::default(), wakes_by: WakeSource::Polling, slots: Vec::new() });
+        Self { outbox, logs, probes, deleted: AtomicU64::new(0) }
     }
 
     /// The worker has a session; it may stand by without a partition.
@@ -133,6 +150,26 @@ impl State {
         ::metrics::gauge!(metrics::OUTBOX_OLDEST_AGE).set(lag.age_seconds);
     }
 
+    /// Rows left the outbox.
+    pub(crate) fn deleted(&self, rows: usize) {
+        self.deleted.fetch_add(rows.try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How many did, if enough; counted from zero again then.
+    pub(crate) fn deleted_since(&self, enough: u64) -> Option<u64> {
+        let deleted = self.deleted.load(Ordering::Relaxed);
+        (deleted >= enough.max(1)).then(|| self.deleted.swap(0, Ordering::Relaxed))
+    }
+
+    pub(crate) fn has_slots(&self, slots: Vec<SlotStatus>) {
+        self.lock().slots = slots;
+    }
+
+    /// What is known of the ways to the logs' readers.
+    pub(crate) fn probes(&self) -> &Probes {
+        &self.probes
+    }
+
     pub(crate) fn wakes_by(&self, source: WakeSource) {
         self.lock().wakes_by = source;
     }
@@ -148,9 +185,11 @@ impl State {
 
     pub(crate) fn status(&self, paused: bool) -> RelayStatus {
         let inner = self.lock();
-        let sources = inner.source().into_iter().chain(self.logs.iter().map(|log| log.status())).collect();
+        let logs = self.logs.iter().map(|log| self.believed(log.status()));
         RelayStatus {
-            sources,
+            sources: inner.source().into_iter().chain(logs).collect(),
+            slots: inner.slots.clone(),
+            probes: self.probes.statuses(),
             connected_workers: inner.workers.iter().filter(|worker| worker.connected).count(),
             workers: inner.workers.len(),
             partitions: inner.owned(),
@@ -161,6 +200,20 @@ impl State {
             paused,
             last_error: inner.last_error(),
         }
+    }
+
+    /// Whether the log is connected to what it reads.
+    pub(crate) fn is_connected(&self, log: &str) -> bool {
+        self.logs.iter().any(|state| state.name() == log && state.status().phase != Phase::Connecting)
+    }
+
+    /// A log that is connected is only believed while probes come through.
+    fn believed(&self, mut log: SourceStatus) -> SourceStatus {
+        if let Some(doubt) = self.probes.doubt(log.name) {
+            log.ready = false;
+            log.last_error.get_or_insert(doubt);
+        }
+        log
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -184,6 +237,7 @@ impl Inner {
             last_progress: self.last_progress(),
             lag: SourceLag { rows: Some(self.lag.rows), seconds: Some(self.lag.age_seconds), ..SourceLag::default() },
             last_error: self.last_error(),
+            notice: None,
         })
     }
 

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 pub struct SourceStatus {
     /// `outbox`, `wal` or `kafka`.
     pub name: &'static str,
-    /// Connected to what it reads. One that stands by for another relay is ready as well.
+    /// Connected to what it reads, and a probe came through lately. One that stands by for another relay is ready as well.
     pub ready: bool,
     /// What it is at.
     pub phase: Phase,
@@ -24,6 +24,8 @@ pub struct SourceStatus {
     pub lag: SourceLag,
     /// What it is suffering from; gone once it makes progress again.
     pub last_error: Option<String>,
+    /// What happened last that a person should know of, although it was got over. Stays until the relay ends.
+    pub notice: Option<String>,
 }
 
 /// What a source is at.
@@ -70,6 +72,7 @@ struct Inner {
     /// Each consumer of a topic, or the one reader of the log.
     readers: BTreeMap<String, Reader>,
     last_progress: Option<OffsetDateTime>,
+    notice: Option<String>,
     /// By task, so that one that gets on does not hide what another suffers from.
     troubles: BTreeMap<String, String>,
 }
@@ -106,13 +109,21 @@ impl SourceState {
         self.lock().troubles.insert(task.to_owned(), error).is_none()
     }
 
+    /// Something was got over, but not without a price.
+    pub(crate) fn note(&self, notice: String) {
+        self.lock().notice = Some(notice);
+    }
+
     /// What the task suffered from is over, or the task is.
     pub(crate) fn recovered(&self, task: &str) {
         self.lock().troubles.remove(task);
     }
 
-    pub(crate) fn lags(&self, reader: &str, lag: SourceLag) {
-        self.lock().reader(reader).lag = lag;
+    /// Tells what waits at one reader, and gives what waits at all of them.
+    pub(crate) fn lags(&self, reader: &str, lag: SourceLag) -> SourceLag {
+        let mut inner = self.lock();
+        inner.reader(reader).lag = lag;
+        inner.lag()
     }
 
     pub(crate) fn status(&self) -> SourceStatus {
@@ -123,8 +134,9 @@ impl SourceState {
             ready: phase != Phase::Connecting,
             phase,
             last_progress: inner.last_progress,
-            lag: inner.readers.values().fold(SourceLag::default(), |sum, reader| sum.and(&reader.lag)),
+            lag: inner.lag(),
             last_error: inner.troubles.values().next().cloned(),
+            notice: inner.notice.clone(),
         }
     }
 
@@ -136,6 +148,10 @@ impl SourceState {
 impl Inner {
     fn reader(&mut self, name: &str) -> &mut Reader {
         self.readers.entry(name.to_owned()).or_default()
+    }
+
+    fn lag(&self) -> SourceLag {
+        self.readers.values().fold(SourceLag::default(), |sum, reader| sum.and(&reader.lag))
     }
 
     /// Connected are all or nobody; one that carries is enough to say so.

@@ -1,7 +1,9 @@
 //! Sends NOTIFY after commits, for relays in other processes.
 //!
 //! Inside the transaction a NOTIFY would take two thirds of the write throughput, because all committers queue for one
-//! lock. Here they are gathered: the first goes out at once, then at most one a millisecond, and the last always.
+//! lock. Here they are gathered: the first goes out at once, and the last always. Between two is a pause: short while few
+//! partitions have news, as each message waits for it; longer while many have, as each notification costs the server and
+//! every relay the same.
 
 use std::{
     fmt::Write as _,
@@ -25,8 +27,14 @@ use crate::{
     source::session::{self, within},
 };
 
-/// The shortest time between two notifications: rows that follow each other closely wait for it, at 500 a second most do.
-const SPACING: Duration = Duration::from_millis(1);
+/// The pause after a notification of few partitions.
+const SHORT: Duration = Duration::from_millis(1);
+
+/// The pause after one of more. At 500 rows a second most wait for it.
+const LONG: Duration = Duration::from_millis(5);
+
+/// Up to so many partitions are few.
+const FEW: usize = 2;
 
 /// How long a stop waits for the last notification. Losing it only delays rows until the poll.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -113,18 +121,18 @@ impl NotifierTask {
                 Some(open) => open,
                 None => session::open(&self.database_url, "roomcast notifier").await.inspect_err(|_| self.repeat())?,
             };
-            self.send(&mut open).await?;
+            let partitions = self.send(&mut open).await?;
             *connection = Some(open);
             if std::mem::take(failures) > 0 {
                 info!("notifying relays again");
             }
-            sleep(SPACING).await;
+            sleep(if partitions <= FEW { SHORT } else { LONG }).await;
         }
     }
 
-    /// One notification for all partitions that are pending. Flags come down before it is sent, so that a commit
+    /// One notification for all partitions that are pending, which are counted. Flags come down before it is sent, so that a commit
     /// during the sending raises its flag again and gets a notification of its own.
-    async fn send(&self, connection: &mut PgConnection) -> Result<(), RelayError> {
+    async fn send(&self, connection: &mut PgConnection) -> Result<usize, RelayError> {
         let mut payload = String::new();
         let mut lowered = Vec::new();
         for (index, flag) in self.pending.partitions.iter().enumerate() {
@@ -135,8 +143,9 @@ impl NotifierTask {
             }
         }
         if lowered.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
+        let partitions = lowered.len();
         let sent = within(sqlx::query!("select pg_notify($1, $2)", CHANNEL, payload).execute(connection)).await;
         if let Err(error) = sent {
             for flag in lowered {
@@ -146,7 +155,7 @@ impl NotifierTask {
             return Err(error);
         }
         ::metrics::counter!(metrics::NOTIFICATIONS).increment(1);
-        Ok(())
+        Ok(partitions)
     }
 
     /// What was to be sent is still to be sent.

@@ -5,7 +5,10 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use embedded_postgres::testkit::TestDatabase;
 use rdkafka::producer::FutureRecord;
-use relay::{KafkaConfig, Phase, RelayConfig, RelayStatus, Verdict, dead_letter};
+use relay::{
+    KafkaConfig, Phase, RelayConfig, RelayStatus, Verdict,
+    dead_letter::{self, DeadLetterError, Selection},
+};
 
 use crate::{
     recorder::Recorder,
@@ -125,8 +128,9 @@ async fn a_poison_record_is_put_aside_with_its_place_and_its_partition_goes_on()
     let (db, recorder) = (database().await, Recorder::new());
     let stack = stack().await;
     let kafka = Kafka::on(&stack).await;
-    let large = row(1, 1).replace("{}", &format!("\\\"{}\\\"", "x".repeat(2000)));
-    for value in ["{oops", &row(1, 1).replace("publish", "shout"), &large, r#"{"method":"publish"}"#] {
+    let of_size = |bytes| row(1, 1).replace("{}", &format!("\\\"{}\\\"", "x".repeat(bytes)));
+    let (large, huge) = (of_size(2000), of_size(3_000_000)); // a record that is larger than one fetch
+    for value in ["{oops", &row(1, 1).replace("publish", "shout"), &large, r#"{"method":"publish"}"#, &huge] {
         kafka.write_raw(1, Some(value)).await;
     }
     // No news, and no poison either.
@@ -146,14 +150,22 @@ async fn a_poison_record_is_put_aside_with_its_place_and_its_partition_goes_on()
     let mut letters = dead_letter::list(&db.pool, 0, 10).await.unwrap();
     letters.sort_by_key(|letter| letter.source_id);
     let offsets: Vec<_> = letters.iter().map(|letter| letter.source_id).collect();
-    assert_eq!(offsets, [0, 1, 2, 3]);
+    assert_eq!(offsets, [0, 1, 2, 3, 4]);
     assert!(letters.iter().all(|letter| letter.source == format!("kafka:{}/1", kafka.topic.name)), "{letters:?}");
-    let reasons = ["not JSON", "unknown method \"shout\"", "the limit is 1000", "no payload"];
+    let reasons = ["not JSON", "unknown method \"shout\"", "the limit is 1000", "no payload", "the limit is 1000"];
     for (letter, reason) in letters.iter().zip(reasons) {
         assert!(letter.reason.contains(reason), "{}", letter.reason);
     }
     assert_eq!(letters[0].payload, "{oops");
     assert_eq!(recorder.seen(), [("room:1".to_owned(), 1)]);
+    relay.stop().await;
+
+    // Put back, a letter travels by the outbox, and passes if its reason is gone.
+    assert_eq!(dead_letter::replay(&db.pool, Selection::One(letters[2].id)).await.unwrap().rows, 1);
+    let refused = dead_letter::replay(&db.pool, Selection::One(letters[0].id)).await.unwrap().refused;
+    assert!(matches!(refused[..], [DeadLetterError::NotJson { .. }]), "{refused:?}");
+    let relay = Running::start(self::config(&db), recorder.clone()).await;
+    recorder.arrived(2).await;
     relay.stop().await;
 }
 

@@ -11,6 +11,7 @@ mod kafka;
 mod logs;
 mod order;
 mod ownership;
+mod probes;
 mod recorder;
 mod running;
 mod setup;

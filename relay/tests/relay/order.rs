@@ -128,3 +128,22 @@ async fn a_paused_relay_keeps_its_partitions_and_shows_the_lag() {
     assert_eq!(recorder.in_order()["room:1"], 3);
     relay.stop().await;
 }
+
+#[tokio::test]
+async fn a_busy_outbox_is_vacuumed() {
+    let db = database().await;
+    // So that it can only be the relay.
+    sqlx::query("alter table chat_outbox set (autovacuum_enabled = off)").execute(&db.pool).await.unwrap();
+    let recorder = Recorder::new();
+    let relay = Running::start(relay::RelayConfig { vacuum_after: 1000, ..config(&db) }, recorder.clone()).await;
+    write_many(&db.pool, 10, 1000).await;
+    crate::running::until(async || {
+        let vacuums = sqlx::query_scalar::<_, i64>(
+            "select pg_stat_get_vacuum_count(oid) from pg_class where oid = 'chat_outbox'::regclass",
+        );
+        vacuums.fetch_one(&db.pool).await.unwrap() > 0
+    })
+    .await;
+    assert_eq!(recorder.in_order()["room:1"], 100);
+    relay.stop().await;
+}

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 /// The backend's own: the relay reads what that writes.
 pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("../backend/migrations");
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An hour: what arrives has arrived without the poll.
 pub(crate) const NEVER: Duration = Duration::from_hours(1);

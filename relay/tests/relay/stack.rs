@@ -1,10 +1,13 @@
 //! A real Kafka with a real Connect, one for all tests of this program, and topics of a test's own.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
 use debezium::{Bundle, Options, Stack};
 use embedded_postgres::{Directories, Progress};
-use rdkafka::{ClientConfig, producer::FutureProducer};
+use rdkafka::{
+    ClientConfig,
+    producer::{FutureProducer, Producer as _},
+};
 use relay::topics;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -61,5 +64,12 @@ impl Topic {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &brokers).set("linger.ms", "20").set("message.max.bytes", "10000000");
         Self { name, brokers, producer: config.create().unwrap() }
+    }
+
+    /// How many records each partition has had.
+    pub(crate) fn records(&self, partitions: i32) -> Vec<i64> {
+        let client = self.producer.client();
+        let end = |partition| client.fetch_watermarks(&self.name, partition, Duration::from_secs(20)).unwrap().1;
+        (0..partitions).map(end).collect()
     }
 }

@@ -150,7 +150,7 @@ async fn a_second_relay_stands_by_and_takes_over_when_the_first_dies() {
     first.carrying("wal").await;
     let second = Running::start_beside(wal_config(&db, &name), recorder.clone());
     second.until(|status| status.source("wal").is_some_and(|wal| wal.phase == relay::Phase::StandingBy)).await;
-    assert!(second.handle.status().is_ready(), "to stand by is its work");
+    second.until(relay::RelayStatus::is_ready).await; // to stand by is its work
     announce(&db.pool, "wal", 1, 1).await;
     recorder.arrived(1).await;
     first.kill().await;
@@ -219,6 +219,9 @@ async fn a_slot_that_was_dropped_is_made_anew_and_the_table_fills_the_gap() {
     announce(&db.pool, "wal", 1, 5).await;
     recorder.arrived_one("room:1", 5).await;
     assert_eq!(recorder.in_order()["room:1"], 5);
+    relay.until(|status| status.source("wal").is_some_and(|wal| wal.notice.is_some())).await;
+    let notice = relay.handle.status().source("wal").unwrap().notice.clone().unwrap();
+    assert!(notice.contains("was gone and is made anew") && notice.contains("the hub's backlog"), "{notice}");
     relay.stop().await;
     drop_slot(&db.pool, &name).await;
 }

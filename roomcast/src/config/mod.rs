@@ -342,6 +342,9 @@ pub struct Sources {
     /// [default: in `demo` on the embedded PostgreSQL]
     #[arg(long, env = "ROOMCAST_WAL", num_args = 0..=1, default_missing_value = "true")]
     pub wal: Option<bool>,
+    /// The replication slot for it. Slots belong to the whole server: a second Roomcast there needs another name
+    #[arg(long, env = "ROOMCAST_WAL_SLOT", default_value = "roomcast_wal")]
+    pub wal_slot: String,
     /// Read what Debezium writes to Kafka, which modes cdc, api_cdc and message need: host:port, several with commas
     #[arg(long, env = "ROOMCAST_KAFKA_BROKERS")]
     pub kafka_brokers: Option<String>,

@@ -56,7 +56,7 @@ pub(super) fn start(
         poll_interval: sources.poll_interval,
         partitions: sources.partitions,
         listen: sources.relay_listen_notify,
-        wal: wal.then(WalConfig::default),
+        wal: wal.then(|| WalConfig { slot: sources.wal_slot.clone(), ..WalConfig::default() }),
         kafka: sources.kafka_brokers.as_ref().map(KafkaConfig::new),
         ..RelayConfig::new(url)
     };

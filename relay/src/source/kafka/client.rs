@@ -125,7 +125,8 @@ impl ClientContext for Context {
             _ => Phase::Connecting,
         };
         self.state.is_at(&self.topic, phase);
-        self.state.lags(&self.topic, lag_of(&statistics));
+        let lag = self.state.lags(&self.topic, lag_of(&statistics));
+        ::metrics::gauge!(metrics::KAFKA_LAG_ALL).set(as_gauge(lag.rows.unwrap_or(0)));
     }
 }
 
@@ -170,10 +171,14 @@ fn lag_of(statistics: &Statistics) -> SourceLag {
         let lag = (partition.hi_offset - settled).max(0);
         let (topic, number) = (topic.to_owned(), partition.partition.to_string());
         partitions.insert(format!("{topic}/{number}"), lag);
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; a count of records stays below 2^52")]
-        ::metrics::gauge!(metrics::KAFKA_LAG, "topic" => topic, "partition" => number).set(lag as f64);
+        ::metrics::gauge!(metrics::KAFKA_LAG, "topic" => topic, "partition" => number).set(as_gauge(lag));
     }
     SourceLag { rows: Some(partitions.values().sum()), partitions, ..SourceLag::default() }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; a count of records stays below 2^52")]
+fn as_gauge(records: i64) -> f64 {
+    records as f64
 }
 
 fn ours<'a>(partitions: &'a HashMap<i32, Partition>, topic: &'a str) -> impl Iterator<Item = (&'a str, &'a Partition)> {

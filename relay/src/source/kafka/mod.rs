@@ -46,6 +46,7 @@ use crate::{
     KafkaConfig, RelayError,
     letter_box::Letter,
     metrics,
+    probe::Way,
     retry::{Decision, decide},
     status::Phase,
 };
@@ -146,7 +147,7 @@ impl KafkaSource {
                     *failures = 0;
                     self.carrier.state.recovered(&self.topic);
                     let place = (record.topic().to_owned(), record.partition());
-                    lanes.take(place, entry_of(&record)).await;
+                    lanes.take(place, self.entry_of(&record)).await;
                 }
                 Err(error @ KafkaError::MessageConsumptionFatal(_)) => return Err(error.into()),
                 Err(error) => self.endure(&error),
@@ -165,6 +166,37 @@ impl KafkaSource {
         } else {
             debug!(%error, "Kafka still has trouble");
         }
+    }
+
+    /// What a record is to its lane.
+    fn entry_of(&self, record: &BorrowedMessage<'_>) -> Entry<i64> {
+        let content = match debezium::read(record.payload()) {
+            Ok(Reading::Row(row)) if is_ours(row.mode) => {
+                read_as("row");
+                row_of(record, row)
+            }
+            Ok(Reading::Row(_)) => {
+                read_as("other mode");
+                Content::Nothing
+            }
+            Ok(Reading::Probe(probe)) => {
+                read_as("probe");
+                // The rows of other ways pass here as well.
+                if matches!(probe.way, Way::Cdc | Way::Message) {
+                    self.carrier.probes.came(probe);
+                }
+                Content::Nothing
+            }
+            Ok(Reading::Ignored(kind)) => {
+                read_as(kind);
+                Content::Nothing
+            }
+            Err(error) => {
+                read_as("unreadable");
+                poison_of(record, error.to_string())
+            }
+        };
+        Entry { content, mark: record.offset() }
     }
 }
 
@@ -192,30 +224,6 @@ impl Drop for Leaving {
             thread::spawn(move || drop(consumer));
         }
     }
-}
-
-/// What a record is to its lane.
-fn entry_of(record: &BorrowedMessage<'_>) -> Entry<i64> {
-    let mark = record.offset();
-    let content = match debezium::read(record.payload()) {
-        Ok(Reading::Row(row)) if is_ours(row.mode) => {
-            read_as("row");
-            row_of(record, row)
-        }
-        Ok(Reading::Row(_)) => {
-            read_as("other mode");
-            Content::Nothing
-        }
-        Ok(Reading::Ignored(kind)) => {
-            read_as(kind);
-            Content::Nothing
-        }
-        Err(error) => {
-            read_as("unreadable");
-            poison_of(record, error.to_string())
-        }
-    };
-    Entry { content, mark }
 }
 
 fn read_as(kind: &'static str) {

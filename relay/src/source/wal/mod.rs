@@ -22,6 +22,7 @@ use std::sync::Arc;
 use pgwire_replication::PgWireError;
 use protocol::PARTITIONS;
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use tokio::{
     select,
     sync::mpsc,
@@ -150,7 +151,7 @@ impl WalSource {
                     slot::drop_slot(&mut connection, &self.config.slot).await?;
                     self.make_slot(&mut connection, lanes, true).await?;
                 }
-                Slot::Free(_) => match Stream::start(address.clone(), lanes).await {
+                Slot::Free(_) => match self.open(address.clone(), lanes).await {
                     Err(RelayError::Replication(error)) if is_held(&error) => {}
                     started => return Ok((connection, started?)),
                 },
@@ -165,6 +166,10 @@ impl WalSource {
         }
     }
 
+    async fn open(&self, address: stream::Address, lanes: &Lanes) -> Result<Stream, RelayError> {
+        Stream::start(address, lanes, Arc::clone(&self.carrier.probes)).await
+    }
+
     async fn make_slot(&self, connection: &mut PgConnection, lanes: &Lanes, lost: bool) -> Result<(), RelayError> {
         let limit = self.carrier.config.batch_size;
         let Some(rows) = draft::make_slot(connection, &self.config.slot, lanes, limit).await? else {
@@ -172,11 +177,12 @@ impl WalSource {
         };
         if lost {
             ::metrics::counter!(metrics::WAL_SLOTS_LOST).increment(1);
-            error!(
-                rows,
+            let notice = format!(
                 "the replication slot was gone and is made anew; {rows} rows that chat_cdc still held were carried from \
                  there, and what had been pruned already reaches people from the hub's backlog"
             );
+            error!(rows, "{notice}");
+            self.carrier.state.note(format!("{}: {notice}", OffsetDateTime::now_utc()));
         } else {
             info!(rows, "made the replication slot and carried {rows} rows that chat_cdc held before");
         }
@@ -197,11 +203,6 @@ impl WalSource {
     }
 
     fn tell(&self, Kept { retained, unconfirmed }: Kept) {
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; bytes of log stay below 2^52")]
-        {
-            ::metrics::gauge!(metrics::WAL_RETAINED_BYTES).set(retained as f64);
-            ::metrics::gauge!(metrics::WAL_LAG_BYTES).set(unconfirmed as f64);
-        }
         let lag = SourceLag { bytes: Some(unconfirmed), retained_bytes: Some(retained), ..SourceLag::default() };
         self.carrier.state.lags(READER, lag);
     }

@@ -21,6 +21,7 @@ use crate::{
     RelayError, WalConfig,
     letter_box::Letter,
     metrics,
+    probe::{self, Probes},
     source::{
         Row,
         debezium::{self, Announcement, MESSAGE_PREFIX, Reading, Unreadable},
@@ -46,6 +47,7 @@ pub(super) struct Stream {
     relations: Relations,
     transaction: Option<Transaction>,
     messages: bool,
+    probes: Arc<Probes>,
 }
 
 #[derive(Clone, Copy)]
@@ -81,7 +83,7 @@ pub(super) fn address(database_url: &str, config: &WalConfig) -> Result<Address,
 
 impl Stream {
     /// Takes the slot. It is ours when this returns.
-    pub(super) async fn start(address: Address, lanes: &Lanes) -> Result<Self, RelayError> {
+    pub(super) async fn start(address: Address, lanes: &Lanes, probes: Arc<Probes>) -> Result<Self, RelayError> {
         let told = Arc::new(Notify::new());
         let observer = FeedbackObserver::new({
             let told = Arc::clone(&told);
@@ -98,6 +100,7 @@ impl Stream {
             relations: Relations::default(),
             transaction: None,
             messages: address.messages,
+            probes,
         })
     }
 
@@ -142,7 +145,7 @@ impl Stream {
                 let (Some(transaction), Some(insert)) = (self.transaction, self.relations.read(&data)?) else {
                     return Ok(());
                 };
-                if let Some(content) = content_of(&insert, transaction.committed_at) {
+                if let Some(content) = content_of(&insert, transaction.committed_at, &self.probes) {
                     self.hand_over(content, transaction.ticket, lanes).await?;
                 }
             }
@@ -170,7 +173,7 @@ impl Stream {
         }
         let committed_at =
             self.transaction.map_or_else(OffsetDateTime::now_utc, |transaction| transaction.committed_at);
-        let content = content_of_message(lsn, content, committed_at);
+        let content = content_of_message(lsn, content, committed_at, &self.probes);
         let alone = self.transaction.is_none();
         let ticket = self.transaction.map_or_else(|| lanes.ledger.open(), |transaction| transaction.ticket);
         self.hand_over(content, ticket, lanes).await?;
@@ -201,12 +204,18 @@ impl Stream {
     }
 }
 
-/// What an inserted row asks for; nothing if another source carries it.
-fn content_of(insert: &Insert<'_>, committed_at: OffsetDateTime) -> Option<Content> {
+/// What an inserted row asks for; nothing if another source carries it, or if it is a probe.
+fn content_of(insert: &Insert<'_>, committed_at: OffsetDateTime, probes: &Probes) -> Option<Content> {
     if insert.relation != TABLE {
         return None;
     }
     match insert.get("mode").map(str::parse::<Mode>).transpose() {
+        Ok(Some(Mode::Wal)) if insert.get("method") == Some(probe::METHOD) => {
+            if let Some(probe) = insert.get("payload").and_then(|payload| serde_json::from_str(payload).ok()) {
+                probes.came(probe);
+            }
+            None
+        }
         Ok(None | Some(Mode::Wal)) => {
             ::metrics::counter!(metrics::WAL_ROWS, "fate" => "carried").increment(1);
             Some(row_of(insert, committed_at))
@@ -248,12 +257,16 @@ fn poison_of(insert: &Insert<'_>, committed_at: OffsetDateTime, reason: String) 
     })
 }
 
-fn content_of_message(lsn: Lsn, content: &[u8], committed_at: OffsetDateTime) -> Content {
+fn content_of_message(lsn: Lsn, content: &[u8], committed_at: OffsetDateTime, probes: &Probes) -> Content {
     let id = i64::try_from(lsn.0).unwrap_or(i64::MAX);
     let reason = match debezium::read(Some(content)) {
         Ok(Reading::Row(Announcement { method, payload, partition, .. })) => {
             let row = Row { id, partition, method, payload };
             return Content::Row(LogRow { row, origin: MESSAGE_ORIGIN.into(), created_at: committed_at });
+        }
+        Ok(Reading::Probe(probe)) => {
+            probes.came(probe);
+            return Content::Nothing;
         }
         Ok(Reading::Ignored(_)) => Unreadable::Missing("method").to_string(),
         Err(error) => error.to_string(),

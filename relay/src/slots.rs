@@ -1,0 +1,171 @@
+//! The replication slots that the sources live on: how much log the server keeps for each, and whether it is still there.
+//!
+//! A slot that is lost, or gone, is told loudly with what to do next: what it would have brought never comes by itself.
+//! The slots of Debezium have the names of the connectors' files; that of the event router is only watched once it was
+//! seen, as a deployment may do without the read model.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sqlx::PgConnection;
+use tracing::{error, info};
+
+use crate::{
+    RelayConfig, RelayError, Way, metrics,
+    probe::{Probes, ends},
+    source::session::within,
+};
+
+/// A slot as the server has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SlotStatus {
+    /// Its name.
+    pub name: String,
+    /// Somebody reads from it.
+    pub active: bool,
+    /// `reserved`, `extended`, `unreserved` or `lost`; none where there is no such slot.
+    pub wal_status: Option<String>,
+    /// Write-ahead log that the server keeps for it.
+    pub retained_bytes: i64,
+    /// Write-ahead log that its reader has not confirmed yet.
+    pub unconfirmed_bytes: i64,
+    /// What is wrong with it, and what to do.
+    pub trouble: Option<String>,
+    /// A source of this relay does not work without it.
+    pub needed: bool,
+}
+
+/// The slots of this relay's ways.
+pub(crate) struct Slots {
+    wanted: Vec<Wanted>,
+    troubles: BTreeMap<String, String>,
+}
+
+struct Wanted {
+    name: String,
+    way: Way,
+    /// It was there once.
+    seen: bool,
+}
+
+impl Slots {
+    pub(crate) fn new(config: &RelayConfig) -> Self {
+        let wal = config.wal.iter().map(|wal| (wal.slot.as_str(), Way::Wal));
+        let ways: Vec<Way> = ends(config).filter(|(source, _)| *source == "kafka").map(|(_, way)| way).collect();
+        let debezium = [
+            ("roomcast_rows", Way::Cdc, Way::Cdc),
+            ("roomcast_events", Way::Events, Way::Cdc),
+            ("roomcast_messages", Way::Message, Way::Message),
+        ];
+        let debezium =
+            debezium.into_iter().filter(|(_, _, with)| ways.contains(with)).map(|(name, way, _)| (name, way));
+        let wanted = wal.chain(debezium).map(|(name, way)| Wanted { name: name.to_owned(), way, seen: false });
+        Self { wanted: wanted.collect(), troubles: BTreeMap::new() }
+    }
+
+    /// Looks at them, and says what has changed.
+    pub(crate) async fn look(
+        &mut self,
+        connection: &mut PgConnection,
+        probes: &Probes,
+    ) -> Result<Vec<SlotStatus>, RelayError> {
+        if self.wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<_> = self.wanted.iter().map(|wanted| wanted.name.clone()).collect();
+        let mut found = look(connection, &names).await?;
+        let mut slots = Vec::new();
+        for wanted in &mut self.wanted {
+            let slot = found.remove(&wanted.name);
+            wanted.seen |= slot.is_some();
+            let Some(slot) = wanted.judge(slot, probes) else { continue };
+            measure(&slot);
+            tell(&mut self.troubles, &slot);
+            slots.push(slot);
+        }
+        Ok(slots)
+    }
+}
+
+impl Wanted {
+    /// Nothing where there may be none.
+    fn judge(&self, slot: Option<SlotStatus>, probes: &Probes) -> Option<SlotStatus> {
+        let there = slot.is_some();
+        let mut slot = slot.unwrap_or_else(|| SlotStatus { name: self.name.clone(), ..SlotStatus::default() });
+        slot.needed = self.way != Way::Events;
+        let wrong = match (there, slot.wal_status.as_deref()) {
+            (true, Some("lost")) => "was given up by the server (see max_slot_wal_keep_size)",
+            (true, _) => return Some(slot),
+            (false, _) if self.seen => "was there and is gone",
+            // Connectors of other names may do the same work.
+            (false, _) if probes.works(self.way) || self.way == Way::Events => return None,
+            (false, _) => "is not there",
+        };
+        slot.trouble = Some(format!("the replication slot {} {wrong}: {}", self.name, self.remedy()));
+        Some(slot)
+    }
+
+    fn remedy(&self) -> &'static str {
+        match self.way {
+            Way::Wal => {
+                "the relay that reads it makes it anew and carries what chat_cdc still holds; what had been pruned reaches \
+                 people from the hub's backlog"
+            }
+            _ if self.seen => {
+                "run `roomcast connectors remove` and then `apply`, which starts from now on; what was missed reaches people \
+                 from the hub's backlog"
+            }
+            _ => "run `roomcast connectors apply`",
+        }
+    }
+}
+
+async fn look(connection: &mut PgConnection, names: &[String]) -> Result<BTreeMap<String, SlotStatus>, RelayError> {
+    let found = sqlx::query!(
+        r#"select slot_name::text as "name!", active as "active!", wal_status,
+                  coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint as "retained!",
+                  coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn), 0)::bigint as "unconfirmed!"
+             from pg_replication_slots
+            where slot_name::text = any($1) and database = current_database()"#,
+        names,
+    );
+    let found = within(found.fetch_all(connection)).await?.into_iter().map(|row| {
+        let slot = SlotStatus {
+            name: row.name.clone(),
+            active: row.active,
+            wal_status: row.wal_status,
+            retained_bytes: row.retained,
+            unconfirmed_bytes: row.unconfirmed,
+            ..SlotStatus::default()
+        };
+        (row.name, slot)
+    });
+    Ok(found.collect())
+}
+
+fn measure(slot: &SlotStatus) {
+    let gauge = |metric: &'static str| ::metrics::gauge!(metric, "slot" => slot.name.clone());
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; bytes of log stay below 2^52")]
+    {
+        gauge(metrics::WAL_RETAINED_BYTES).set(slot.retained_bytes as f64);
+        gauge(metrics::WAL_LAG_BYTES).set(slot.unconfirmed_bytes as f64);
+    }
+    gauge(metrics::SLOT_ACTIVE).set(f64::from(u8::from(slot.active)));
+    gauge(metrics::SLOT_USABLE).set(f64::from(u8::from(slot.trouble.is_none())));
+}
+
+/// Once when it begins, once when it is over.
+fn tell(troubles: &mut BTreeMap<String, String>, slot: &SlotStatus) {
+    match &slot.trouble {
+        Some(trouble) => {
+            if troubles.insert(slot.name.clone(), trouble.clone()).as_ref() != Some(trouble) {
+                error!(slot = slot.name, "{trouble}");
+            }
+        }
+        None => {
+            if troubles.remove(&slot.name).is_some() {
+                info!(slot = slot.name, "the replication slot {} is there again", slot.name);
+            }
+        }
+    }
+}
