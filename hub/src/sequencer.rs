@@ -79,7 +79,7 @@ impl<T> Sequencer<T> {
 
 #[cfg(test)]
 mod tests {
-    use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+    use proptest::{collection, prelude::*};
 
     use super::*;
 
@@ -127,34 +127,40 @@ mod tests {
         assert!(!sequencer.has_hole());
     }
 
-    #[test]
-    fn any_interleaving_of_repeats_reordering_and_loss_becomes_the_timeline() {
-        for seed in 0..500 {
-            let mut random = StdRng::seed_from_u64(seed);
-            let length = random.random_range(1..60_u64);
-            let mut arrivals: Vec<u64> = (1..=length).collect();
-            arrivals.retain(|_| random.random_bool(0.8));
-            let repeats: Vec<u64> = arrivals.iter().copied().filter(|_| random.random_bool(0.3)).collect();
-            arrivals.extend(repeats);
-            for part in arrivals.chunks_mut(8) {
-                part.shuffle(&mut random);
-            }
+    /// A timeline of so many, in the order in which it arrives: with losses, repeats and detours.
+    fn arrivals() -> impl Strategy<Value = (u64, Vec<u64>)> {
+        (1..60_u64).prop_flat_map(|length| (Just(length), collection::vec(1..=length, 0..120)))
+    }
 
-            let mut sequencer = Sequencer::new(Offset(0), random.random_range(0..6));
+    proptest! {
+        #[test]
+        fn any_interleaving_of_repeats_reordering_and_loss_becomes_the_timeline(
+            (length, arrivals) in arrivals(),
+            held_limit in 0..6_usize,
+            filled_after in collection::vec(0..3_usize, 120),
+        ) {
+            let mut sequencer = Sequencer::new(Offset(0), held_limit);
             let mut view = Vec::new();
-            for offset in arrivals {
-                sequencer.arrive(Offset(offset), offset, |_, item| view.push(item));
-                while sequencer.has_hole() && random.random_bool(0.2) {
-                    let next = sequencer.top().next();
-                    sequencer.arrive(next, next.0, |_, item| view.push(item));
+            let fill = |sequencer: &mut Sequencer<u64>, view: &mut Vec<u64>| {
+                let next = sequencer.top().next();
+                sequencer.arrive(next, next.0, |_, item| view.push(item));
+            };
+            for (offset, fills) in arrivals.into_iter().zip(filled_after) {
+                let before = view.len();
+                let arrival = sequencer.arrive(Offset(offset), offset, |_, item| view.push(item));
+                prop_assert_eq!(arrival == Arrival::Delivered, view.len() > before);
+                for _ in 0..fills {
+                    if sequencer.has_hole() {
+                        fill(&mut sequencer, &mut view);
+                    }
                 }
+                prop_assert_eq!(view.last().copied().unwrap_or(0), sequencer.top().0);
             }
             sequencer.expect(Offset(length));
             while sequencer.has_hole() {
-                let next = sequencer.top().next();
-                sequencer.arrive(next, next.0, |_, item| view.push(item));
+                fill(&mut sequencer, &mut view);
             }
-            assert_eq!(view, (1..=length).collect::<Vec<_>>(), "seed {seed}");
+            prop_assert_eq!(view, (1..=length).collect::<Vec<_>>());
         }
     }
 }

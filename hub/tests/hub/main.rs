@@ -11,6 +11,7 @@ mod client;
 mod commands;
 mod connecting;
 mod framing;
+mod model;
 mod ordering;
 mod recovering;
 mod slow;
