@@ -108,8 +108,10 @@ impl Lint<'_> {
                 return self.of_class(self.config.get(converter)?, &format!("{converter}."), rest, &[]);
             }
         }
-        if let Some(rest) = key.strip_prefix("producer.override.") {
-            return unknown("producer.override.", rest, self.known.producer.iter().map(String::as_str));
+        for (prefix, keys) in [("producer.override.", &self.known.producer), ("admin.override.", &self.known.admin)] {
+            if let Some(rest) = key.strip_prefix(prefix) {
+                return unknown(prefix, rest, keys.iter().map(String::as_str));
+            }
         }
         if let Some((group, rest)) = key.strip_prefix("topic.creation.").and_then(|rest| rest.split_once('.')) {
             return self.of_topics(group, rest);

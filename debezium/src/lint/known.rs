@@ -20,6 +20,8 @@ pub struct Known {
     pub classes: BTreeMap<String, BTreeSet<String>>,
     /// What may follow `producer.override.`.
     pub producer: BTreeSet<String>,
+    /// What may follow `admin.override.`, for the client that makes topics.
+    pub admin: BTreeSet<String>,
     /// Settings of a topic, for `topic.creation.GROUP.`.
     pub topic: BTreeSet<String>,
 }

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, time::Duration};
 use debezium::Error;
 use embedded_postgres::testkit::TestDatabase;
 
-use crate::harness::{Record, database, eventually, records, rows_as, stack, stack_alone, write_rows};
+use crate::{
+    harness::{Record, database, eventually, records, rows_as, stack, stack_alone, write_rows},
+    supervising::watching,
+};
 
 #[tokio::test]
 async fn a_worker_that_was_killed_under_load_goes_on_where_it_was() {
@@ -94,6 +97,13 @@ async fn a_dropped_slot_is_a_loud_failure_and_removing_and_applying_is_the_way_b
     write_rows(&database, "missed ", 1).await;
 
     eventually("the task says so", async || connect.status("rows-slotless").await.unwrap().failure().is_some()).await;
+    let (supervisor, watched) = watching(&stack, connector.name());
+    eventually("the supervisor says what to do", async || {
+        supervisor.report().to_string().contains("remove, then apply")
+    })
+    .await;
+    drop(watched);
+    assert_eq!(supervisor.report().of(connector.name()).unwrap().restarts, 0, "no restart would help");
     let error = connect.apply(&connector).await.unwrap_err();
     assert!(matches!(error, Error::Failed { .. }), "{error}");
     assert!(error.to_string().contains("Remove the connector and apply it again"), "{error}");

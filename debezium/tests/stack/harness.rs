@@ -1,23 +1,26 @@
 //! What these tests share: one stack, one server, databases, and the records of a topic.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt,
     process::Stdio,
     time::{Duration, Instant},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use debezium::{Bundle, Connector, Kind, Options, Profile, Stack};
 use embedded_postgres::{
     Directories, Progress, Server,
     testkit::{self, TestDatabase},
 };
 use serde_json::Value;
-use sqlx::migrate::Migrator;
+use sqlx::{Executor, PgExecutor};
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-static MIGRATOR: Migrator = sqlx::migrate!("tests/stack/migrations");
+/// The rooms of a test's database are 96 to 111, whose partitions are 0 to 15.
+pub(crate) const FIRST_ROOM: i64 = 96;
 
 pub(crate) async fn bundle() -> Bundle {
     static BUNDLE: OnceCell<Bundle> = OnceCell::const_new();
@@ -56,11 +59,19 @@ pub(crate) async fn stack_alone() -> RwLockWriteGuard<'static, Stack> {
     shared().await.write().await
 }
 
-/// A database on a server that no other program's slots can crowd.
+/// The product's tables, with one person in a room of each partition, on a server that no other program's slots can crowd.
 pub(crate) async fn database() -> TestDatabase {
     static SERVER: OnceCell<Server> = OnceCell::const_new();
     let server = SERVER.get_or_init(testkit::private_server).await;
-    testkit::database_on(&server.url("postgres"), &MIGRATOR).await
+    let database = testkit::database_on(&server.url("postgres"), &backend::MIGRATOR).await;
+    let people_and_rooms = "
+        insert into users (username, name, password_hash) values ('alice', 'Alice', '');
+        insert into rooms (id, name, member_count) overriding system value
+            select id, 'room ' || id, 1 from generate_series(96, 111) id;
+        insert into members (room_id, user_id) select r.id, u.id from rooms r, users u;
+        create table elsewhere (text text not null) -- what else happens in a database";
+    database.pool.execute(people_and_rooms).await.unwrap();
+    database
 }
 
 /// A connector of the product, as it is. Each may be used by one test only, as names and topics are those of the product.
@@ -78,18 +89,26 @@ pub(crate) fn rows_as(tag: &str, database: &TestDatabase) -> Connector {
         .with("predicates.row.pattern", &format!("{tag}\\.public\\.chat_cdc"))
 }
 
-/// Writes `count` rows, in partitions 0, 1, 2, ... 15, 0 and so on; room 100 + partition; the text is `<text><number>`.
+/// Writes `count` rows of `chat_cdc`, as [`post`] does.
 pub(crate) async fn write_rows(database: &TestDatabase, text: &str, count: i64) {
-    sqlx::query(
-        "insert into chat_cdc (method, payload, partition, aggregate_id)
-         select 'publish', jsonb_build_object('data', jsonb_build_object('text', $1 || n, 'nothing', null)), n % 16, (100 + n % 16)::text
-         from generate_series(0, $2 - 1) n",
+    post(&database.pool, "cdc", text, count).await;
+}
+
+/// Posts `count` messages through the product's own function, to partitions 0, 1, 2, ... 15, 0 and so on, all in one
+/// transaction. The text is `<text><number>`.
+pub(crate) async fn post(connection: impl PgExecutor<'_>, mode: &str, text: &str, count: i64) {
+    let statuses: Vec<String> = sqlx::query_scalar(
+        "select (post_messages($1 + n % 16, array[u.id], array[$2 || n], array[gen_random_uuid()], array[$3])).status
+           from users u, generate_series(0, $4 - 1) n",
     )
+    .bind(FIRST_ROOM)
     .bind(text)
+    .bind(mode)
     .bind(count)
-    .execute(&database.pool)
+    .fetch_all(connection)
     .await
     .unwrap();
+    assert_eq!(statuses, vec!["new"; usize::try_from(count).unwrap()]);
 }
 
 /// One record of a topic.
@@ -114,10 +133,21 @@ impl Record {
         }
     }
 
-    /// The text that [`write_rows`] wrote.
+    /// The command that travels: `payload` of a row, or of what a logical message holds, or the whole of an event.
+    pub(crate) fn command(&self) -> Value {
+        if let Some(row) = self.value["payload"].as_str() {
+            serde_json::from_str(row).unwrap()
+        } else if let Some(content) = self.value["message"]["content"].as_str() {
+            let content: Value = serde_json::from_slice(&STANDARD.decode(content).unwrap()).unwrap();
+            content["payload"].clone()
+        } else {
+            self.value.clone()
+        }
+    }
+
+    /// The text that [`post`] wrote.
     pub(crate) fn text(&self) -> String {
-        let payload: Value = serde_json::from_str(self.value["payload"].as_str().unwrap()).unwrap();
-        payload["data"]["text"].as_str().unwrap().to_owned()
+        self.command()["data"]["text"].as_str().unwrap().to_owned()
     }
 }
 
@@ -150,6 +180,22 @@ async fn consume(stack: &Stack, topic: &str, wanted: usize) -> Vec<Record> {
         .filter(|line| line.starts_with("Partition:"))
         .map(Record::read)
         .collect()
+}
+
+/// Each room in one partition of Kafka, its versions ascending there. Within a partition, records come in its order.
+pub(crate) fn assert_rooms_are_in_order(records: &[Record]) {
+    let mut last = BTreeMap::new();
+    for record in records {
+        let command = record.command();
+        let version = command["version"].as_i64().unwrap();
+        let channel = command["channel"].as_str().unwrap().to_owned();
+        let before = last.insert(channel, (record.partition, version));
+        let (partition, newest) = before.unwrap_or((record.partition, 0));
+        assert!(
+            partition == record.partition && newest < version,
+            "after version {newest} in partition {partition}: {record:?}"
+        );
+    }
 }
 
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {

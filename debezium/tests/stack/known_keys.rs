@@ -29,6 +29,7 @@ async fn the_known_keys_are_those_of_the_real_jars() {
     stack.connect(); // names the cryptography of HTTP clients
     let mut found = Known {
         producer: keys_of("org.apache.kafka.clients.producer.ProducerConfig").await,
+        admin: keys_of("org.apache.kafka.clients.admin.AdminClientConfig").await,
         topic: keys_of("org.apache.kafka.storage.internals.log.LogConfig").await,
         ..Known::default()
     };
@@ -38,7 +39,12 @@ async fn the_known_keys_are_those_of_the_real_jars() {
         let definitions: Vec<Definition> = ask(&stack, &format!("/connector-plugins/{}/config", plugin.class)).await;
         found.classes.insert(plugin.class, definitions.into_iter().map(|definition| definition.name).collect());
     }
-    assert!(found.classes[CONNECTOR].len() > 100 && found.producer.len() > 50 && found.topic.len() > 20);
+    assert!(
+        found.classes[CONNECTOR].len() > 100
+            && found.producer.len() > 50
+            && found.admin.len() > 20
+            && found.topic.len() > 20
+    );
 
     if std::env::var_os("ROOMCAST_UPDATE_KNOWN_KEYS").is_some() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("known-keys.json");

@@ -11,3 +11,4 @@ mod harness;
 mod known_keys;
 mod lifecycle;
 mod records;
+mod supervising;
