@@ -189,12 +189,15 @@ async fn a_partition_whose_rows_are_not_accepted_is_paused_and_holds_no_other() 
     kafka.write(2, 501).await;
     recorder.arrived_one("room:2", 501).await;
     relay.until(|status| status.source("kafka").is_some_and(|kafka| kafka.lag.rows == Some(500))).await;
+    // Nothing is fetched from it, and yet its lag is seen to grow.
+    write_many(&kafka.topic, 1..=1, 501..=700).await;
+    relay.until(|status| status.source("kafka").is_some_and(|kafka| kafka.lag.rows == Some(700))).await;
 
     recorder.judge(|_| Verdict::Accepted);
-    recorder.arrived(2001).await;
+    recorder.arrived(2201).await;
     caught_up(&relay).await;
-    assert_eq!(recorder.seen().len(), 2001, "nothing was repeated");
-    assert_eq!(recorder.in_order()["room:1"], 500);
+    assert_eq!(recorder.seen().len(), 2201, "nothing was repeated");
+    assert_eq!(recorder.in_order()["room:1"], 700);
     relay.stop().await;
 }
 

@@ -2,17 +2,19 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use rdkafka::{
     ClientConfig, ClientContext, Statistics, TopicPartitionList,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, ConsumerContext, Rebalance, StreamConsumer},
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
     error::{KafkaError, KafkaResult},
     statistics::{ConsumerGroup, Partition},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::spawn_blocking, time::sleep};
 use tracing::{debug, error, info, warn};
 
 use crate::{
@@ -30,11 +32,16 @@ pub(super) fn brokers_of(topic: &str) -> String {
     format!("{topic} at its brokers")
 }
 
+/// How often the end of a paused partition is asked for, and how long that may take.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// Listens to the consumer.
 pub(super) struct Context {
     topic: String,
     state: Arc<SourceState>,
     revoked: mpsc::UnboundedSender<Vec<Place>>,
+    /// The paused partitions, each with its end where that is known: librdkafka only learns it by fetching.
+    paused: Mutex<BTreeMap<i32, Option<i64>>>,
 }
 
 /// A consumer for this topic that has not subscribed yet, and the partitions that it will have to give up.
@@ -44,13 +51,65 @@ pub(super) fn consumer(
     state: Arc<SourceState>,
 ) -> KafkaResult<(Consumer, mpsc::UnboundedReceiver<Vec<Place>>)> {
     let (revoked, given_up) = mpsc::unbounded_channel();
-    let context = Context { topic: topic.to_owned(), state, revoked };
+    let context = Context { topic: topic.to_owned(), state, revoked, paused: Mutex::default() };
     let consumer = settings(config, topic).create_with_context(context)?;
     Ok((consumer, given_up))
 }
 
+impl Context {
+    pub(super) fn paused(&self, partition: i32) {
+        self.lock().insert(partition, None);
+    }
+
+    /// It is fetched from again, or elsewhere.
+    pub(super) fn resumed(&self, partition: i32) {
+        self.lock().remove(&partition);
+    }
+
+    fn ends(&self, partition: i32, end: i64) {
+        self.lock().entry(partition).and_modify(|known| *known = Some(end));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<i32, Option<i64>>> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What waits in the partitions that are ours: from what we have settled to the high watermark.
+    fn lag_of(&self, statistics: &Statistics) -> SourceLag {
+        let mut partitions = BTreeMap::new();
+        for (topic, partition) in statistics.topics.values().flat_map(|topic| ours(&topic.partitions, &topic.topic)) {
+            let settled = [partition.stored_offset, partition.committed_offset, partition.lo_offset];
+            let Some(settled) = settled.into_iter().find(|offset| *offset >= 0) else { continue };
+            let paused = self.lock().get(&partition.partition).copied().flatten();
+            let end = partition.hi_offset.max(paused.unwrap_or(0));
+            let lag = (end - settled).max(0);
+            let (topic, number) = (topic.to_owned(), partition.partition.to_string());
+            partitions.insert(format!("{topic}/{number}"), lag);
+            ::metrics::gauge!(metrics::KAFKA_LAG, "topic" => topic, "partition" => number).set(as_gauge(lag));
+        }
+        SourceLag { rows: Some(partitions.values().sum()), partitions, ..SourceLag::default() }
+    }
+}
+
+/// Asks for the ends of paused partitions, so that their lag is seen to grow.
+pub(super) async fn watch_paused(consumer: &Arc<Consumer>) -> Infallible {
+    loop {
+        sleep(LOOK).await;
+        let paused: Vec<i32> = consumer.context().lock().keys().copied().collect();
+        for partition in paused {
+            let asked = Arc::clone(consumer);
+            let ask = move || asked.fetch_watermarks(&asked.context().topic, partition, LOOK);
+            match spawn_blocking(ask).await {
+                Ok(Ok((_, end))) => consumer.context().ends(partition, end),
+                Ok(Err(error)) => debug!(%error, partition, "the end of a paused partition is not known"),
+                Err(error) => debug!(%error, partition, "could not ask for the end of a paused partition"),
+            }
+        }
+    }
+}
+
 fn settings(config: &KafkaConfig, topic: &str) -> ClientConfig {
-    let millis = |duration: std::time::Duration| duration.as_millis().to_string();
+    let millis = |duration: Duration| duration.as_millis().to_string();
     let mut settings = ClientConfig::new();
     settings
         .set("bootstrap.servers", &config.brokers)
@@ -125,7 +184,7 @@ impl ClientContext for Context {
             _ => Phase::Connecting,
         };
         self.state.is_at(&self.topic, phase);
-        let lag = self.state.lags(&self.topic, lag_of(&statistics));
+        let lag = self.state.lags(&self.topic, self.lag_of(&statistics));
         ::metrics::gauge!(metrics::KAFKA_LAG_ALL).set(as_gauge(lag.rows.unwrap_or(0)));
     }
 }
@@ -160,20 +219,6 @@ impl ConsumerContext for Context {
 
 pub(super) fn places(list: &TopicPartitionList) -> Vec<Place> {
     list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
-}
-
-/// What waits in the partitions that are ours: from what we have settled to the high watermark.
-fn lag_of(statistics: &Statistics) -> SourceLag {
-    let mut partitions = BTreeMap::new();
-    for (topic, partition) in statistics.topics.values().flat_map(|topic| ours(&topic.partitions, &topic.topic)) {
-        let settled = [partition.stored_offset, partition.committed_offset, partition.lo_offset];
-        let Some(settled) = settled.into_iter().find(|offset| *offset >= 0) else { continue };
-        let lag = (partition.hi_offset - settled).max(0);
-        let (topic, number) = (topic.to_owned(), partition.partition.to_string());
-        partitions.insert(format!("{topic}/{number}"), lag);
-        ::metrics::gauge!(metrics::KAFKA_LAG, "topic" => topic, "partition" => number).set(as_gauge(lag));
-    }
-    SourceLag { rows: Some(partitions.values().sum()), partitions, ..SourceLag::default() }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; a count of records stays below 2^52")]

@@ -106,7 +106,10 @@ impl Lanes {
         if !lane.paused && lane.queue.capacity() <= RESERVE {
             lane.paused = true;
             ::metrics::counter!(metrics::KAFKA_PAUSES).increment(1);
-            self.at_consumer(&place, "pause", Consumer::pause);
+            self.at_consumer(&place, "pause", |consumer, list| {
+                consumer.context().paused(place.1);
+                consumer.pause(list)
+            });
         }
     }
 
@@ -121,7 +124,10 @@ impl Lanes {
             }
         }
         for place in resumed {
-            self.at_consumer(&place, "resume", Consumer::resume);
+            self.at_consumer(&place, "resume", |consumer, list| {
+                consumer.context().resumed(place.1);
+                consumer.resume(list)
+            });
         }
     }
 
@@ -130,6 +136,9 @@ impl Lanes {
         for place in places {
             if let Some(lane) = self.open.remove(place) {
                 lane.stop.cancel();
+            }
+            if let Some(consumer) = self.consumer.upgrade() {
+                consumer.context().resumed(place.1);
             }
         }
     }

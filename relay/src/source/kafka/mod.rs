@@ -103,6 +103,7 @@ impl KafkaSource {
         let ended = select! {
             () = self.shutdown.cancelled() => Ok(()),
             ended = self.read(reader, &mut lanes, &mut given_up, failures) => ended,
+            never = client::watch_paused(reader) => match never {},
         };
         stop.cancel();
         lanes.ended().await;
