@@ -233,7 +233,7 @@ impl Prober {
             }
             self.probes.lock().trouble = looked.err().map(|error| error.to_string());
             let rest = self.config.probe_interval / 5;
-            let all_work = self.probes.statuses().iter().all(|probe| probe.works);
+            let all_work = self.probes.ways.iter().all(|(_, way)| self.probes.works(*way));
             let rest = if all_work { rest } else { rest.min(IMPATIENCE) };
             select! { () = self.probes.came.notified() => {}, () = sleep(rest) => {} }
         }

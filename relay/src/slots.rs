@@ -80,7 +80,7 @@ impl Slots {
             wanted.seen |= slot.is_some();
             let Some(slot) = wanted.judge(slot, probes) else { continue };
             measure(&slot);
-            tell(&mut self.troubles, &slot);
+            tell(&mut self.troubles, &slot, wanted.seen);
             slots.push(slot);
         }
         Ok(slots)
@@ -97,8 +97,8 @@ impl Wanted {
             (true, Some("lost")) => "was given up by the server (see max_slot_wal_keep_size)",
             (true, _) => return Some(slot),
             (false, _) if self.seen => "was there and is gone",
-            // Connectors of other names may do the same work.
-            (false, _) if probes.works(self.way) || self.way == Way::Events => return None,
+            // Its source makes it; there may be no read model; connectors of other names may do the same work.
+            (false, _) if matches!(self.way, Way::Wal | Way::Events) || probes.works(self.way) => return None,
             (false, _) => "is not there",
         };
         slot.trouble = Some(format!("the replication slot {} {wrong}: {}", self.name, self.remedy()));
@@ -154,17 +154,21 @@ fn measure(slot: &SlotStatus) {
     gauge(metrics::SLOT_USABLE).set(f64::from(u8::from(slot.trouble.is_none())));
 }
 
-/// Once when it begins, once when it is over.
-fn tell(troubles: &mut BTreeMap<String, String>, slot: &SlotStatus) {
+/// Once when it begins, once when it is over. One that was never there may be about to come.
+fn tell(troubles: &mut BTreeMap<String, String>, slot: &SlotStatus, seen: bool) {
     match &slot.trouble {
+        Some(trouble) if troubles.get(&slot.name) == Some(trouble) => {}
         Some(trouble) => {
-            if troubles.insert(slot.name.clone(), trouble.clone()).as_ref() != Some(trouble) {
+            if seen {
                 error!(slot = slot.name, "{trouble}");
+            } else {
+                info!(slot = slot.name, "{trouble}");
             }
+            troubles.insert(slot.name.clone(), trouble.clone());
         }
         None => {
             if troubles.remove(&slot.name).is_some() {
-                info!(slot = slot.name, "the replication slot {} is there again", slot.name);
+                info!(slot = slot.name, "the replication slot {} is there", slot.name);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use embedded_postgres::testkit;
-use relay::{RelayConfig, RelayError, Verdict, WalConfig, dead_letter};
+use relay::{KafkaConfig, RelayConfig, RelayError, Verdict, WalConfig, dead_letter};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::time::sleep;
 
@@ -239,7 +239,7 @@ async fn drop_while_active(db: &PgPool, name: &str) {
 }
 
 #[tokio::test]
-async fn a_slot_that_the_server_gave_up_is_made_anew() {
+async fn a_slot_that_the_server_gave_up_is_made_anew_and_one_of_debezium_is_told_loudly() {
     let server = testkit::private_server().await;
     let db = testkit::database_on(&server.url("postgres"), &MIGRATOR).await;
     let recorder = Recorder::new();
@@ -249,6 +249,10 @@ async fn a_slot_that_the_server_gave_up_is_made_anew() {
     recorder.arrived(1).await;
     relay.stop().await;
 
+    sqlx::query("select pg_create_logical_replication_slot('roomcast_rows', 'pgoutput')")
+        .execute(&db.pool)
+        .await
+        .unwrap();
     announce(&db.pool, "wal", 1, 2).await;
     sqlx::query("alter system set max_slot_wal_keep_size = '1MB'").execute(&db.pool).await.unwrap();
     sqlx::query("select pg_reload_conf()").execute(&db.pool).await.unwrap();
@@ -257,16 +261,21 @@ async fn a_slot_that_the_server_gave_up_is_made_anew() {
         {
             sqlx::query(statement).execute(&db.pool).await.unwrap();
         }
-        let lost = sqlx::query_scalar("select wal_status = 'lost' from pg_replication_slots");
+        let lost = sqlx::query_scalar("select bool_and(wal_status = 'lost') from pg_replication_slots");
         lost.fetch_one(&db.pool).await.unwrap()
     })
     .await;
 
-    let relay = Running::start_beside(wal_config(&db, "roomcast_wal"), recorder.clone());
+    let kafka = Some(KafkaConfig::new("127.0.0.1:1"));
+    let relay = Running::start_beside(RelayConfig { kafka, ..wal_config(&db, "roomcast_wal") }, recorder.clone());
     relay.carrying("wal").await;
     announce(&db.pool, "wal", 1, 3).await;
     recorder.arrived_one("room:1", 3).await;
     assert_eq!(recorder.in_order()["room:1"], 3);
+    let trouble = "the replication slot roomcast_rows was given up by the server (see max_slot_wal_keep_size): run \
+                   `roomcast connectors remove` and then `apply`";
+    let told = |slot: &relay::SlotStatus| slot.trouble.as_ref().is_some_and(|told| told.starts_with(trouble));
+    relay.until(|status| status.slots.iter().any(told)).await;
     relay.stop().await;
 }
 

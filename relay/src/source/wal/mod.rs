@@ -131,7 +131,7 @@ impl WalSource {
         }
         stop.cancel();
         while lane_tasks.join_next().await.is_some() {}
-        let _ = timeout(self.carrier.config.stop_timeout, stream.farewell()).await;
+        let _ = timeout(self.carrier.config.stop_timeout, stream.farewell(&lanes)).await;
         Ok(())
     }
 

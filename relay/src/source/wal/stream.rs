@@ -120,7 +120,8 @@ impl Stream {
     }
 
     /// Tells the server the last position, so that a relay which stops in order repeats nothing, and lets the slot go.
-    pub(super) async fn farewell(&mut self) {
+    pub(super) async fn farewell(&mut self, lanes: &Lanes) {
+        self.end_transaction(lanes).await;
         self.confirm();
         let settled = self.standing.borrow().settled;
         let metrics = self.client.metrics();
@@ -128,6 +129,30 @@ impl Stream {
             self.told.notified().await;
         }
         let _ = self.client.shutdown().await;
+    }
+
+    /// What was carried of a transaction is only confirmed with its end, which may still be on its way.
+    async fn end_transaction(&mut self, lanes: &Lanes) {
+        while let Some(transaction) = self.transaction.take() {
+            match self.client.recv().await {
+                Ok(Some(ReplicationEvent::Commit { end_lsn, .. })) => lanes.ledger.close(transaction.ticket, end_lsn),
+                Ok(Some(event)) if !self.has_work(&event) => self.transaction = Some(transaction),
+                // It has more rows, which nobody carries now: all of it comes again.
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    fn has_work(&mut self, event: &ReplicationEvent) -> bool {
+        match event {
+            ReplicationEvent::XLogData { data, .. } => match self.relations.read(data) {
+                Ok(Some(insert)) => content_of(&insert, OffsetDateTime::UNIX_EPOCH, &self.probes).is_some(),
+                Ok(None) => false,
+                Err(_) => true,
+            },
+            ReplicationEvent::Message { prefix, .. } => self.messages && prefix.starts_with(MESSAGE_PREFIX),
+            _ => false,
+        }
     }
 
     fn confirm(&mut self) {
