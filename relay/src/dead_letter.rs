@@ -12,7 +12,8 @@ use crate::CHANNEL;
 pub struct DeadLetter {
     /// Its number here.
     pub id: i64,
-    /// Where the row came from: `outbox`, `wal`, `wal:message` or `kafka:<topic>/<partition>`.
+    /// Where the row came from: `outbox`, `wal`, `wal:message`, `kafka:<topic>/<partition>`, or
+    /// `events:<topic>/<partition>` for a record that a read model could not apply.
     pub source: String,
     /// The row's id there; in Kafka its offset, in the write-ahead log a message's position.
     pub source_id: i64,
@@ -57,6 +58,12 @@ pub enum DeadLetterError {
         /// What PostgreSQL says.
         reason: String,
     },
+    /// No hub ever waited for it.
+    #[error(
+        "dead letter {0} is an event that the read model could not apply: `roomcast read-model rebuild` reads it again, \
+         with all others"
+    )]
+    NotForTheHub(i64),
     /// PostgreSQL failed.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
@@ -103,7 +110,9 @@ pub async fn replay(db: &PgPool, selection: Selection) -> Result<Replayed, DeadL
             Ok(()) => replayed.rows += 1,
             // Somebody else was faster.
             Err(DeadLetterError::Unknown(_)) if selection == Selection::All => {}
-            Err(error @ DeadLetterError::NotJson { .. }) => replayed.refused.push(error),
+            Err(error @ (DeadLetterError::NotJson { .. } | DeadLetterError::NotForTheHub(_))) => {
+                replayed.refused.push(error);
+            }
             Err(error) => return Err(error),
         }
     }
@@ -134,7 +143,8 @@ async fn numbers(db: &PgPool, selection: Selection) -> Result<Vec<i64>, DeadLett
 async fn replay_one(db: &PgPool, id: i64) -> Result<(), DeadLetterError> {
     let replayed = sqlx::query!(
         r#"with letter as (
-               delete from dead_letters where id = $1 returning method, payload, partition),
+               delete from dead_letters where id = $1 and source not like 'events:%'
+               returning method, payload, partition),
            back as (
                insert into chat_outbox (method, payload, partition)
                select method, payload::jsonb, ((partition % $2 + $2) % $2)::smallint from letter
@@ -146,7 +156,7 @@ async fn replay_one(db: &PgPool, id: i64) -> Result<(), DeadLetterError> {
     );
     match replayed.fetch_optional(db).await {
         Ok(Some(_)) => Ok(()),
-        Ok(None) => Err(DeadLetterError::Unknown(id)),
+        Ok(None) => show(db, id).await.and(Err(DeadLetterError::NotForTheHub(id))),
         Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code.starts_with("22")) => {
             Err(DeadLetterError::NotJson { id, reason: error.message().to_owned() })
         }

@@ -6,7 +6,7 @@ use pgwire_replication::PgWireError;
 use protocol::CommandError;
 use rdkafka::error::KafkaError;
 
-use crate::{DestinationError, source::wal::Malformed};
+use crate::{DestinationError, events::SinkError, source::wal::Malformed};
 
 /// Why a row did not leave, or why the relay stopped. [`crate::Relay::run`] only returns those that stop it.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +115,12 @@ pub enum RelayError {
     /// Kafka's client failed; what it gets over by itself is not told here.
     #[error("Kafka failed: {0}")]
     Kafka(#[from] KafkaError),
+    /// Kafka sent nothing although records were expected.
+    #[error("Kafka has sent nothing for {0:?}")]
+    KafkaSilent(Duration),
+    /// Events were not applied.
+    #[error("the events could not be applied: {0}")]
+    Sink(#[source] SinkError),
     /// A task of the relay panicked: a defect, of the relay or of its destination.
     #[error("a task of the relay panicked: {0}")]
     Panicked(String),

@@ -21,6 +21,7 @@ pub mod dead_letter;
 mod destination;
 mod dispatch;
 mod error;
+pub mod events;
 mod holds;
 mod housekeeping;
 mod letter_box;

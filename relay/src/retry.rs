@@ -47,7 +47,9 @@ pub(crate) fn decide(error: &RelayError) -> Decision {
         | RelayError::Replication(_)
         | RelayError::StreamEnded
         | RelayError::Malformed(_)
-        | RelayError::Kafka(_) => Decision::Retry,
+        | RelayError::Kafka(_)
+        | RelayError::KafkaSilent(_)
+        | RelayError::Sink(_) => Decision::Retry,
     }
 }
 

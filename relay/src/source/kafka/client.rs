@@ -22,13 +22,13 @@ use crate::{
     status::{Phase, SourceLag, SourceState},
 };
 
-pub(super) type Consumer = StreamConsumer<Context>;
+pub(crate) type Consumer = StreamConsumer<Context>;
 
 /// A partition of a topic.
-pub(super) type Place = (String, i32);
+pub(crate) type Place = (String, i32);
 
 /// The name under which a reader's troubles with the brokers are kept.
-pub(super) fn brokers_of(topic: &str) -> String {
+pub(crate) fn brokers_of(topic: &str) -> String {
     format!("{topic} at its brokers")
 }
 
@@ -36,7 +36,7 @@ pub(super) fn brokers_of(topic: &str) -> String {
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Listens to the consumer.
-pub(super) struct Context {
+pub(crate) struct Context {
     topic: String,
     state: Arc<SourceState>,
     revoked: mpsc::UnboundedSender<Vec<Place>>,
@@ -45,7 +45,7 @@ pub(super) struct Context {
 }
 
 /// A consumer for this topic that has not subscribed yet, and the partitions that it will have to give up.
-pub(super) fn consumer(
+pub(crate) fn consumer(
     config: &KafkaConfig,
     topic: &str,
     state: Arc<SourceState>,

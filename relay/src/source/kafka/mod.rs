@@ -10,7 +10,7 @@
 //! - A record that can never be a row goes to `dead_letters` with its topic, partition and offset; the partition goes on.
 //!   Kafka being away makes none: the consumer looks for it for ever.
 
-mod client;
+pub(crate) mod client;
 mod lanes;
 pub mod topics;
 
@@ -203,10 +203,10 @@ impl KafkaSource {
 
 /// The consumer, which takes its time to leave its group, so it does that in a thread of its own: at a stop this is waited
 /// for, and when everything is dropped it is not.
-struct Leaving(Option<Arc<Consumer>>);
+pub(crate) struct Leaving(pub(crate) Option<Arc<Consumer>>);
 
 impl Leaving {
-    async fn leave(mut self) {
+    pub(crate) async fn leave(mut self) {
         let (left, leaving) = oneshot::channel();
         if let Some(consumer) = self.0.take() {
             thread::spawn(move || {
@@ -263,7 +263,7 @@ fn origin_of(record: &BorrowedMessage<'_>) -> String {
     format!("kafka:{}/{}", record.topic(), record.partition())
 }
 
-fn appended_at(record: &BorrowedMessage<'_>) -> OffsetDateTime {
+pub(crate) fn appended_at(record: &BorrowedMessage<'_>) -> OffsetDateTime {
     let millis = record.timestamp().to_millis().unwrap_or(0);
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
