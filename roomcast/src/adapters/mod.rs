@@ -1,15 +1,16 @@
-//! What joins crates that do not know each other: relay → hub, hub → backend, backend → relay
-//! and, in two modes, backend → hub. Each in this process
-//! or over HTTP.
+//! What joins crates that do not know each other: relay → hub, hub → backend, backend → relay and, in two modes,
+//! backend → hub. Each in this process or over HTTP. And, in this process, relay → read model.
 
 mod authority;
 mod commit;
 mod destination;
 pub(crate) mod http;
 mod publisher;
+mod read_model;
 mod roster;
 
 pub use authority::{LocalAuthority, RemoteAuthority};
 pub use commit::{Notify, Wake};
 pub use destination::{LocalHub, RemoteHubs};
 pub use publisher::Direct;
+pub use read_model::RoomList;

@@ -4,6 +4,7 @@
 #![expect(clippy::doc_markdown, reason = "these comments are what --help prints, where Markdown is noise")]
 
 mod connectors;
+mod read_model;
 mod secret;
 mod value;
 
@@ -12,6 +13,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 
 pub use connectors::{Apply, ConnectorAction, Connectors, Supervision, Which};
+pub use read_model::{ReadModel, ReadModelAction, ReadModelOf, ReadModelRun};
 use secret::DEMO_SECRET;
 pub use secret::{Secret, Secrets, check_secrets};
 use value::{duration, hubs, origin};
@@ -55,6 +57,8 @@ pub enum Role {
     Mode(Mode),
     /// Applies, shows, restarts or removes Debezium's connectors, which modes cdc, api_cdc and message need
     Connectors(Connectors),
+    /// Makes a room list of Debezium's events: runs its consumer, shows how far it is, makes it anew
+    ReadModel(ReadModel),
     /// Lists, shows, replays or discards rows that could not be delivered
     DeadLetters(DeadLetters),
     /// Asks a running process whether it is ready, and exits with 0 or 1

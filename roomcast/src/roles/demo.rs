@@ -9,7 +9,7 @@ use hub::Hub;
 use relay::Wakeup;
 use sqlx::PgPool;
 
-use super::{backend as backend_role, hub as hub_role, hub_config, relay as relay_role};
+use super::{backend as backend_role, hub as hub_role, hub_config, read_model as read_model_role, relay as relay_role};
 use crate::{
     adapters::{Direct, LocalAuthority, LocalHub, Wake},
     config, console, health,
@@ -75,6 +75,7 @@ async fn play(
         Arc::new(LocalAuthority(db.clone())),
     )?;
     let relay = relay_role::start(url, &sources, wal, Arc::new(LocalHub(hub.clone())), wakeup.clone(), lifecycle)?;
+    let read_model = cdc.as_ref().map(|cdc| read_model_role::start(url, db.clone(), &cdc.brokers(), lifecycle));
     let config = BackendConfig {
         demo: demo_users,
         allow_request_mode: settings.listen.allows_request_mode(true),
@@ -83,6 +84,9 @@ async fn play(
     let api = ApiState::new(db, config, Arc::new(Wake(wakeup))).with_publisher(Arc::new(Direct(LocalHub(hub.clone()))));
 
     let mut parts = relay_role::health_of(hub_role::health_of(backend_role::health_of(&api), &hub), relay);
+    if let Some(read_model) = read_model {
+        parts = read_model_role::health_of(parts, read_model);
+    }
     if let Some(cdc) = &cdc {
         parts = supervisor::health_of(parts, supervisor::start(&cdc.connect_url(), &Kind::ALL, lifecycle));
     }

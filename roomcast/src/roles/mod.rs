@@ -9,6 +9,7 @@ mod hub;
 mod hub_config;
 mod migrate;
 mod mode;
+mod read_model;
 mod relay;
 
 use sqlx::PgPool;
@@ -28,6 +29,7 @@ pub async fn run(role: Role, lifecycle: &Lifecycle) -> anyhow::Result<()> {
         Role::Migrate(settings) => migrate::run(&settings).await,
         Role::Mode(settings) => mode::run(settings).await,
         Role::Connectors(settings) => connectors::run(settings).await,
+        Role::ReadModel(settings) => read_model::run(settings, lifecycle).await,
         Role::DeadLetters(settings) => dead_letters::run(settings).await,
         Role::Health(settings) => health::run(&settings).await,
     }
