@@ -217,6 +217,7 @@ mod tests {
     #[test]
     fn what_articles_set_in_vain_is_explained() {
         assert!(found("errors.deadletterqueue.topic.name", "dlq").contains("only sink connectors"));
+        assert!(found("admin.override.request.timeout", "1").contains("`admin.override.request.timeout.ms`"));
         assert!(found("database.server.name", "postgres").contains("`topic.prefix`"));
         assert!(found("include.schema.changes", "false").contains("not for PostgreSQL"));
     }

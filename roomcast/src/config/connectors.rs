@@ -98,3 +98,58 @@ impl Which {
         self.names.iter().map(full).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::config::{Cli, Role};
+
+    fn connectors(args: &[&str]) -> Result<Connectors, String> {
+        let cli =
+            Cli::try_parse_from([&["roomcast", "connectors"], args].concat()).map_err(|error| error.to_string())?;
+        match cli.role() {
+            Role::Connectors(connectors) => Ok(connectors),
+            other => panic!("not connectors: {other:?}"),
+        }
+    }
+
+    fn names(args: &[&str]) -> Vec<String> {
+        match connectors(args).unwrap().action {
+            ConnectorAction::Remove(which) => which.names(),
+            other => panic!("not remove: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn connectors_are_named_in_short_in_full_or_not_at_all() {
+        assert_eq!(names(&["remove"]), ["roomcast-rows", "roomcast-events", "roomcast-messages"]);
+        assert_eq!(names(&["remove", "rows", "roomcast-events", "mine"]), ["roomcast-rows", "roomcast-events", "mine"]);
+    }
+
+    #[test]
+    fn only_our_own_can_be_applied_by_name_and_the_address_may_stand_anywhere() {
+        let refused = connectors(&["apply", "mine"]).unwrap_err();
+        assert!(refused.contains("there is no connector `mine`; there are: rows, events, messages"), "{refused}");
+        assert!(connectors(&["apply", "rows", "--file", "x.json"]).is_err());
+        assert!(connectors(&["apply", "--profile", "fast"]).unwrap_err().contains("seed, tuned"));
+        let found = connectors(&["apply", "events", "--connect-url", "http://connect:8083/"]).unwrap();
+        assert_eq!(found.connect_url.as_deref(), Some("http://connect:8083"));
+    }
+
+    #[test]
+    fn a_relay_watches_all_three_unless_it_is_told_otherwise() {
+        let watched = |more: &[&str]| match Cli::try_parse_from(
+            [&["roomcast", "relay", "--database-url", "x", "--hub", "http://h:1"], more].concat(),
+        )
+        .unwrap()
+        .role()
+        {
+            Role::Relay(relay) => relay.supervision.connectors,
+            other => panic!("not the relay: {other:?}"),
+        };
+        assert_eq!(watched(&[]), Kind::ALL);
+        assert_eq!(watched(&["--connectors", "rows,messages"]), [Kind::Rows, Kind::Messages]);
+    }
+}
