@@ -13,6 +13,7 @@ mod connecting;
 mod emulation;
 mod framing;
 mod model;
+mod noise;
 mod ordering;
 mod recovering;
 mod slow;

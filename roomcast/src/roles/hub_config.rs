@@ -70,3 +70,62 @@ fn give(value: &mut String, secret: &Secret) {
         secret.expose().clone_into(value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, path::Path};
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::config::{Cli, Hub, Role};
+
+    fn settings(args: &[&str]) -> Hub {
+        match Cli::try_parse_from([&["roomcast", "hub"], args].concat()).unwrap().role() {
+            Role::Hub(hub) => hub,
+            other => panic!("not the hub: {other:?}"),
+        }
+    }
+
+    fn alone_with(file: &str, args: &[&str]) -> anyhow::Result<HubConfig> {
+        let mut path = tempfile::NamedTempFile::new().unwrap();
+        path.write_all(file.as_bytes()).unwrap();
+        let file = Path::to_str(path.path()).unwrap();
+        let settings = settings(&[&["--hub-config", file], args].concat());
+        alone(&settings.sockets, &settings.secrets)
+    }
+
+    #[test]
+    fn a_hub_alone_has_the_channels_of_its_file_and_the_chats_hub_has_both() {
+        let file = r#"{"channel": {"namespaces": [{"name": "news"}]}}"#;
+        assert_eq!(alone_with(file, &[]).unwrap().namespaces.into_keys().collect::<Vec<_>>(), ["news"]);
+        let chat = settings(&["--backend", "http://127.0.0.1:8000"]);
+        let chat = of_the_chat(&chat.sockets, &chat.secrets).unwrap();
+        assert!(chat.namespaces["room"].counted_by_truth && chat.namespaces["room"].history_size == 300);
+    }
+
+    #[test]
+    fn what_needs_a_backend_is_refused_without_one() {
+        let file = r#"{"channel": {"without_namespace": {"ask_authority": true}}}"#;
+        let why = alone_with(file, &[]).unwrap_err().to_string();
+        assert!(why.contains("--backend"), "{why}");
+        let why = format!("{:#}", alone_with("{", &[]).unwrap_err());
+        assert!(why.contains("hub's configuration") && why.contains("EOF"), "{why}");
+    }
+
+    #[test]
+    fn a_secret_that_was_given_counts_more_than_the_files() {
+        let file = r#"{"client": {"token": {"hmac_secret_key": "of the file's own"}}, "http_api": {"key": "also of the file"}}"#;
+        let config = alone_with(file, &["--api-key", "given by the flag"]).unwrap();
+        assert_eq!((&*config.token_secret, &*config.api_key), ("of the file's own", "given by the flag"));
+    }
+
+    #[test]
+    fn others_reach_no_hub_without_protection() {
+        let (here, everywhere) = ("127.0.0.1:1".parse().unwrap(), "0.0.0.0:1".parse().unwrap());
+        let mut config = alone_with("{}", &[]).unwrap();
+        assert!(check(&config, here).is_ok() && check(&config, everywhere).is_err(), "everyone knows its secrets");
+        config.insecure = true;
+        assert!(check(&config, here).is_ok() && check(&config, everywhere).is_err());
+    }
+}
