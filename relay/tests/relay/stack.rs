@@ -63,6 +63,8 @@ impl Topic {
         let brokers = stack.bootstrap_servers();
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &brokers).set("linger.ms", "20").set("message.max.bytes", "10000000");
+        // Else what is sent again, to a topic that is not quite there yet, would come out of order.
+        config.set("enable.idempotence", "true");
         Self { name, brokers, producer: config.create().unwrap() }
     }
 
