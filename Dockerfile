@@ -31,6 +31,7 @@ COPY --from=build /out/roomcast /usr/local/bin/
 COPY deploy/make-secrets.sh /usr/local/bin/make-secrets
 USER roomcast
 EXPOSE 8000
-HEALTHCHECK --interval=2s --timeout=5s --start-period=60s --retries=5 CMD ["roomcast", "health"]
+# A relay is ready when something came through Kafka and Connect, which takes them a while on a small machine.
+HEALTHCHECK --interval=2s --timeout=5s --start-period=180s --retries=5 CMD ["roomcast", "health"]
 ENTRYPOINT ["roomcast"]
 CMD ["--help"]

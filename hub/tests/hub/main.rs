@@ -10,7 +10,6 @@ mod channels;
 mod client;
 mod commands;
 mod connecting;
-mod emulation;
 mod framing;
 mod model;
 mod noise;
