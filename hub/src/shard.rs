@@ -151,7 +151,10 @@ impl Shard {
         let Publishing { channel, counted, idempotency_key, answer } = publishing;
         let first = idempotency_key.as_ref().and_then(|key| self.keys.seen(&channel, key));
         let position = match (first, counted) {
-            (Some(first), _) => first,
+            (Some(first), _) => {
+                self.desk.counters.repeats += 1;
+                first
+            }
             (None, Counted::Nobody { publication }) => {
                 if let Some(state) = self.channels.get_mut(&channel) {
                     state.pass_on(publication, &mut self.desk);
