@@ -1,5 +1,7 @@
 //! The product in one of its two shapes. Parts keep their ports, so that they can be killed and started again.
 
+use anyhow::Context;
+
 use crate::{Person, Process, free_port};
 
 /// How the roles are spread over processes.
@@ -16,42 +18,123 @@ pub enum Shape {
 pub enum Part {
     /// Pages and API.
     Backend,
-    /// Outbox to hub.
+    /// Database to hub.
     Relay,
     /// Sockets.
     Hub,
 }
 
-/// A running product on a database of its own.
-pub struct App {
+/// What to start: a shape on a database, and what differs from the defaults.
+#[derive(Clone, Debug)]
+pub struct Plan {
     shape: Shape,
     database_url: String,
     ports: [u16; 3],
-    extra: Vec<String>,
+    /// More arguments for what has the hub.
+    pub hub_args: Vec<String>,
+    /// More arguments for what has the relay.
+    pub relay_args: Vec<String>,
+    /// Where the backend publishes by itself; the hub unless told. Split shape only.
+    pub backend_publishes_to: String,
+    /// Where the relay delivers; the hub unless told. Split shape only.
+    pub relay_delivers_to: String,
+}
+
+impl Plan {
+    /// The defaults, with the demo's people.
+    pub fn new(shape: Shape, database_url: &str) -> Self {
+        let ports = [free_port(), free_port(), free_port()];
+        let hub = format!("127.0.0.1:{}", ports[Part::Hub as usize]);
+        Self {
+            shape,
+            database_url: database_url.to_owned(),
+            ports,
+            hub_args: Vec::new(),
+            relay_args: Vec::new(),
+            backend_publishes_to: hub.clone(),
+            relay_delivers_to: hub,
+        }
+    }
+
+    /// `host:port` of a part.
+    pub fn address(&self, part: Part) -> String {
+        format!("127.0.0.1:{}", self.ports[self.slot_of(part) as usize])
+    }
+
+    /// Starts it.
+    pub async fn start(self) -> anyhow::Result<App> {
+        let split = self.shape == Shape::Split;
+        let mut app = App { plan: self, processes: [const { None }; 3] };
+        app.restart(Part::Backend).await?;
+        if split {
+            app.restart(Part::Hub).await?;
+            app.restart(Part::Relay).await?;
+        }
+        Ok(app)
+    }
+
+    fn slot_of(&self, part: Part) -> Part {
+        if self.shape == Shape::OneProcess { Part::Backend } else { part }
+    }
+
+    fn arguments(&self, part: Part) -> Vec<String> {
+        let listen = self.address(part);
+        let mut args = match (self.shape, part) {
+            (Shape::OneProcess, _) => owned(&["demo", "--listen", &listen, "--database-url", &self.database_url]),
+            (Shape::Split, Part::Backend) => self.backend(&listen),
+            (Shape::Split, Part::Hub) => {
+                owned(&["hub", "--listen", &listen, "--backend", &format!("http://{}", self.address(Part::Backend))])
+            }
+            (Shape::Split, Part::Relay) => self.relay(&listen),
+        };
+        if self.shape == Shape::OneProcess || part == Part::Hub {
+            args.extend(self.hub_args.iter().cloned());
+        }
+        if self.shape == Shape::OneProcess {
+            args.extend(self.relay_args.iter().cloned());
+        }
+        args
+    }
+
+    fn backend(&self, listen: &str) -> Vec<String> {
+        owned(&[
+            "backend",
+            "--listen",
+            listen,
+            "--database-url",
+            &self.database_url,
+            "--migrate",
+            "--demo-users",
+            "--allow-request-mode",
+            "--hub-public-url",
+            &format!("ws://{}/connection/websocket", self.address(Part::Hub)),
+            "--hub",
+            &format!("http://{}", self.backend_publishes_to),
+        ])
+    }
+
+    fn relay(&self, listen: &str) -> Vec<String> {
+        let hub = format!("http://{}", self.relay_delivers_to);
+        let mut args = owned(&["relay", "--listen", listen, "--database-url", &self.database_url, "--hub", &hub]);
+        args.extend(self.relay_args.iter().cloned());
+        args
+    }
+}
+
+fn owned(args: &[&str]) -> Vec<String> {
+    args.iter().map(|&arg| arg.to_owned()).collect()
+}
+
+/// A running product on a database of its own.
+pub struct App {
+    plan: Plan,
     processes: [Option<Process>; 3],
 }
 
 impl App {
     /// Starts the product with the demo's people.
     pub async fn start(shape: Shape, database_url: &str) -> anyhow::Result<Self> {
-        Self::start_with(shape, database_url, &[]).await
-    }
-
-    /// Starts it with more arguments for the part that has the hub.
-    pub async fn start_with(shape: Shape, database_url: &str, hub_args: &[&str]) -> anyhow::Result<Self> {
-        let mut app = Self {
-            shape,
-            database_url: database_url.to_owned(),
-            ports: [free_port(), free_port(), free_port()],
-            extra: hub_args.iter().map(|&arg| arg.to_owned()).collect(),
-            processes: [const { None }; 3],
-        };
-        app.restart(Part::Backend).await?;
-        if shape == Shape::Split {
-            app.restart(Part::Hub).await?;
-            app.restart(Part::Relay).await?;
-        }
-        Ok(app)
+        Plan::new(shape, database_url).start().await
     }
 
     /// `host:port` of pages and API.
@@ -61,17 +144,17 @@ impl App {
 
     /// The WebSocket's URL.
     pub fn websocket(&self) -> String {
-        format!("ws://{}/connection/websocket", self.address(self.slot_of(Part::Hub)))
+        format!("ws://{}/connection/websocket", self.address(Part::Hub))
     }
 
     /// `host:port` of a part.
     pub fn address(&self, part: Part) -> String {
-        format!("127.0.0.1:{}", self.ports[self.slot_of(part) as usize])
+        self.plan.address(part)
     }
 
     /// kill -9 of the process that plays this part.
     pub async fn kill(&mut self, part: Part) -> anyhow::Result<()> {
-        let slot = self.slot_of(part) as usize;
+        let slot = self.plan.slot_of(part) as usize;
         match self.processes[slot].take() {
             Some(mut process) => process.kill().await,
             None => Ok(()),
@@ -80,11 +163,15 @@ impl App {
 
     /// Starts the process of this part, on the port that it had.
     pub async fn restart(&mut self, part: Part) -> anyhow::Result<()> {
-        let slot = self.slot_of(part);
-        let args = self.arguments(slot);
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        self.processes[slot as usize] = Some(Process::start(&args).await?);
+        let slot = self.plan.slot_of(part);
+        self.processes[slot as usize] = Some(start(&self.plan.arguments(slot)).await?);
         Ok(())
+    }
+
+    /// One more relay, like the one that is there; it listens wherever there is room.
+    pub async fn another_relay(&self) -> anyhow::Result<Process> {
+        anyhow::ensure!(self.plan.shape == Shape::Split, "one process has one relay");
+        start(&self.plan.relay("127.0.0.1:0")).await
     }
 
     /// Ctrl-C for everything; false when a part ended otherwise than by itself.
@@ -92,7 +179,7 @@ impl App {
         let mut clean = true;
         for part in [Part::Relay, Part::Hub, Part::Backend] {
             if let Some(mut process) = self.processes[part as usize].take() {
-                clean &= process.stop().await?;
+                clean &= process.stop().await.with_context(|| format!("stopping {part:?}"))?;
             }
         }
         Ok(clean)
@@ -100,45 +187,16 @@ impl App {
 
     /// What the process of this part has written.
     pub fn log(&self, part: Part) -> String {
-        self.processes[self.slot_of(part) as usize].as_ref().map(Process::log).unwrap_or_default()
+        self.processes[self.plan.slot_of(part) as usize].as_ref().map(Process::log).unwrap_or_default()
     }
 
     /// One of the demo's people, signed in.
     pub async fn person(&self, username: &str) -> anyhow::Result<Person> {
         Person::sign_in(&self.http(), username).await
     }
+}
 
-    fn slot_of(&self, part: Part) -> Part {
-        if self.shape == Shape::OneProcess { Part::Backend } else { part }
-    }
-
-    fn arguments(&self, part: Part) -> Vec<String> {
-        let listen = format!("127.0.0.1:{}", self.ports[part as usize]);
-        let database = self.database_url.clone();
-        let of = |args: &[&str]| args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>();
-        let backend = format!("http://127.0.0.1:{}", self.ports[Part::Backend as usize]);
-        let hub = format!("127.0.0.1:{}", self.ports[Part::Hub as usize]);
-        let mut args = match (self.shape, part) {
-            (Shape::OneProcess, _) => of(&["demo", "--listen", &listen, "--database-url", &database]),
-            (Shape::Split, Part::Backend) => of(&[
-                "backend",
-                "--listen",
-                &listen,
-                "--database-url",
-                &database,
-                "--migrate",
-                "--demo-users",
-                "--hub-public-url",
-                &format!("ws://{hub}/connection/websocket"),
-            ]),
-            (Shape::Split, Part::Hub) => of(&["hub", "--listen", &listen, "--backend", &backend]),
-            (Shape::Split, Part::Relay) => {
-                of(&["relay", "--listen", &listen, "--database-url", &database, "--hub", &format!("http://{hub}")])
-            }
-        };
-        if self.shape == Shape::OneProcess || part == Part::Hub {
-            args.extend(self.extra.iter().cloned());
-        }
-        args
-    }
+async fn start(args: &[String]) -> anyhow::Result<Process> {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    Process::start(&args).await
 }

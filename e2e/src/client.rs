@@ -67,15 +67,18 @@ impl TestClient {
 
     /// Waits until this channel has been seen up to `offset`.
     pub async fn caught_up(&mut self, channel: &str, offset: u64, patience: Duration) -> anyhow::Result<()> {
-        let journals = Arc::clone(&self.journals);
-        let reached = self.changed.wait_for(|_| {
-            journals.lock().is_ok_and(|journals| journals.get(channel).is_some_and(|journal| journal.top() >= offset))
-        });
-        let reached = tokio::time::timeout(patience, reached).await.is_ok_and(|seen| seen.is_ok());
-        if !reached {
+        if !self.sees(channel, patience, |journal| journal.top() >= offset).await {
             bail!("{channel}: at {} after {patience:?}, not at {offset}", self.journal(channel).top());
         }
         Ok(())
+    }
+
+    /// Waits until the channel's journal is like this; false when it never was.
+    pub async fn sees(&mut self, channel: &str, patience: Duration, like: impl Fn(&Journal) -> bool) -> bool {
+        let journals = Arc::clone(&self.journals);
+        let seen =
+            self.changed.wait_for(|_| journals.lock().is_ok_and(|journals| journals.get(channel).is_some_and(&like)));
+        tokio::time::timeout(patience, seen).await.is_ok_and(|seen| seen.is_ok())
     }
 
     /// Waits until this channel is among the subscriptions.
@@ -182,8 +185,12 @@ impl Session {
     }
 
     fn publication(&self, channel: &str, publication: &Value) -> anyhow::Result<()> {
-        // Without an offset it is ephemeral: nothing to compare.
-        let Some(offset) = publication["offset"].as_u64() else { return Ok(()) };
+        let Some(offset) = publication["offset"].as_u64() else {
+            self.with(|journals| {
+                journals.entry(channel.to_owned()).or_default().news.push(publication["data"].clone());
+            });
+            return Ok(());
+        };
         let line: Line = serde_json::from_value(publication["data"].clone())
             .with_context(|| format!("{channel} {offset}: {publication}"))?;
         self.with(|journals| journals.entry(channel.to_owned()).or_default().note(offset, line));

@@ -1,6 +1,7 @@
 //! What one client has seen of a channel, and every way in which that was wrong.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 /// One line of a timeline, as far as the tests compare it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -12,6 +13,21 @@ pub struct Line {
     /// What was written.
     #[serde(default)]
     pub text: String,
+    /// Whose line it is.
+    pub author: Author,
+    /// The room's name at that time.
+    pub room_name: String,
+    /// By which way the news of it travelled.
+    pub mode: String,
+}
+
+/// Whose line it is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Author {
+    /// The user.
+    pub id: i64,
+    /// Their name at that time.
+    pub name: String,
 }
 
 /// A channel as one client saw it.
@@ -23,6 +39,8 @@ pub struct Journal {
     pub start: u64,
     /// What was seen, in the order of its arrival.
     pub lines: Vec<Line>,
+    /// What came without an offset.
+    pub news: Vec<Value>,
     /// Repeats, holes, lost positions: empty when all was right.
     pub faults: Vec<String>,
 }

@@ -3,12 +3,18 @@
 
 mod app;
 mod client;
+mod gate;
 mod journal;
+mod load;
 mod person;
+mod probe;
 mod process;
 
-pub use app::{App, Part, Shape};
+pub use app::{App, Part, Plan, Shape};
 pub use client::TestClient;
-pub use journal::{Journal, Line};
+pub use gate::{Gate, Passage};
+pub use journal::{Author, Journal, Line};
+pub use load::Load;
 pub use person::Person;
-pub use process::{Process, free_port};
+pub use probe::{eventually, metric, readiness};
+pub use process::{Process, free_port, run};

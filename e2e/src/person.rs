@@ -8,7 +8,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::Line;
+use crate::{Line, eventually};
 
 /// A signed-in session.
 #[derive(Clone)]
@@ -31,16 +31,21 @@ struct Page {
 impl Person {
     /// Signs one of the demo's people in.
     pub async fn sign_in(address: &str, username: &str) -> anyhow::Result<Self> {
+        Self::enter(address, "login", username, &json!({ "username": username, "password": "roomcast" })).await
+    }
+
+    /// Somebody new.
+    pub async fn register(address: &str, username: &str, name: &str) -> anyhow::Result<Self> {
+        let form = json!({ "username": username, "name": name, "password": "roomcast" });
+        Self::enter(address, "register", username, &form).await
+    }
+
+    async fn enter(address: &str, door: &str, username: &str, form: &Value) -> anyhow::Result<Self> {
         // reqwest is built with TLS but without a choice of cryptography.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
         let origin = format!("http://{address}");
-        let answer = http
-            .post(format!("{origin}/api/login"))
-            .json(&json!({ "username": username, "password": "roomcast" }))
-            .send()
-            .await?
-            .error_for_status()?;
+        let answer = http.post(format!("{origin}/api/{door}")).json(form).send().await?.error_for_status()?;
         let cookie = answer
             .headers()
             .get(header::SET_COOKIE)
@@ -87,17 +92,33 @@ impl Person {
         Ok(())
     }
 
-    /// Posts once.
-    pub async fn post(&self, room: i64, text: &str, client_id: Uuid) -> reqwest::Result<reqwest::Response> {
-        let body = json!({ "text": text, "client_id": client_id });
-        self.request(Method::POST, &format!("/api/rooms/{room}/messages")).json(&body).send().await
+    /// Asks for a mode, as an administrator. An error is a refusal, with its reason.
+    pub async fn ask_for_mode(&self, mode: &str) -> anyhow::Result<()> {
+        let body = json!({ "mode": mode });
+        let answer = self.request(Method::PUT, "/api/settings/broadcast-mode").json(&body).send().await?;
+        if answer.status().is_success() { Ok(()) } else { bail!("{mode}: {}", answer.text().await?) }
+    }
+
+    /// Switches to a mode as soon as it can be had.
+    pub async fn switch_to(&self, mode: &str) -> anyhow::Result<()> {
+        let asked = async || self.ask_for_mode(mode).await.map(|()| true);
+        eventually("the mode can be had", Duration::from_mins(2), asked).await
     }
 
     /// Posts until it is saved, with one `client_id`, as the page does when the backend dies meanwhile.
     pub async fn say(&self, room: i64, text: &str) -> anyhow::Result<()> {
-        let client_id = Uuid::new_v4();
+        self.say_by(None, room, text).await
+    }
+
+    /// The same; the message may name its way.
+    pub async fn say_by(&self, way: Option<&str>, room: i64, text: &str) -> anyhow::Result<()> {
+        let mut body = json!({ "text": text, "client_id": Uuid::new_v4() });
+        if let Some(way) = way {
+            body["mode"] = way.into();
+        }
+        let post = || self.request(Method::POST, &format!("/api/rooms/{room}/messages")).json(&body).send();
         for _ in 0..600 {
-            match self.post(room, text, client_id).await {
+            match post().await {
                 Ok(answer) if answer.status().is_success() => return Ok(()),
                 Ok(answer) if answer.status().is_client_error() && answer.status() != StatusCode::TOO_MANY_REQUESTS => {
                     bail!("{} said {:?}: {}", self.username, text, answer.text().await?)

@@ -27,13 +27,7 @@ pub struct Process {
 impl Process {
     /// Starts `roomcast` with these arguments and waits for its line "… is ready at http://…".
     pub async fn start(args: &[&str]) -> anyhow::Result<Self> {
-        let mut command = Command::new(executable());
-        // The settings of whoever runs the tests must not leak in.
-        command
-            .env_clear()
-            .envs(std::env::vars().filter(|(name, _)| !name.starts_with("ROOMCAST_") && name != "DATABASE_URL"));
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().with_context(|| format!("starting roomcast {}", args.join(" ")))?;
+        let mut child = command(args).spawn().with_context(|| format!("starting roomcast {}", args.join(" ")))?;
 
         let log = Arc::<Mutex<Vec<String>>>::default();
         let out = child.stdout.take().context("no standard output")?;
@@ -76,6 +70,26 @@ impl Process {
     }
 }
 
+/// Runs `roomcast` with these arguments to its end; an error unless it ends well, else what it printed.
+pub async fn run(args: &[&str]) -> anyhow::Result<String> {
+    let output = tokio::time::timeout(START, command(args).output()).await.context("did not end")??;
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if !output.status.success() {
+        bail!("roomcast {}: {}\n{said}{complained}", args.join(" "), output.status);
+    }
+    Ok(said.into_owned())
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(executable());
+    // The settings of whoever runs the tests must not leak in.
+    command
+        .env_clear()
+        .envs(std::env::vars().filter(|(name, _)| !name.starts_with("ROOMCAST_") && name != "DATABASE_URL"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
 async fn collect(
     reader: impl AsyncBufRead + Unpin,
     log: Arc<Mutex<Vec<String>>>,
@@ -102,10 +116,13 @@ fn text(log: &Mutex<Vec<String>>) -> String {
     log.lock().map(|lines| lines.join("\n")).unwrap_or_default()
 }
 
-/// The product's executable, built once a run with the profile of the tests.
+/// The product's executable: `$ROOMCAST_BIN`, else built once a run with the profile of the tests.
 fn executable() -> &'static PathBuf {
     static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
     EXECUTABLE.get_or_init(|| {
+        if let Some(named) = std::env::var_os("ROOMCAST_BIN") {
+            return named.into();
+        }
         let build = escargot::CargoBuild::new()
             .package("roomcast")
             .bin("roomcast")

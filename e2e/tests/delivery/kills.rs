@@ -1,20 +1,18 @@
 //! kill -9 in the middle of the load.
 
-use e2e::{App, Part, Shape};
-use tokio::sync::oneshot;
+use e2e::{App, Load, Part, Shape};
 
-use crate::{database, load::Load};
+use crate::{MESSAGES, ROOMS, database};
 
 /// Runs the load; halfway through, kills these parts and starts them again.
 async fn survives_the_death_of(shape: Shape, parts: &[Part]) -> anyhow::Result<()> {
     let database = database().await;
     let mut app = App::start(shape, &database.url).await?;
-    let mut load = Load::prepare(&app).await?;
+    let mut load = Load::prepare(&app, ROOMS).await?;
     let before = load.connections();
 
-    let (tell, halfway) = oneshot::channel();
     let killing = async {
-        halfway.await?;
+        load.has_saved(MESSAGES / 2).await?;
         for &part in parts {
             app.kill(part).await?;
         }
@@ -23,7 +21,7 @@ async fn survives_the_death_of(shape: Shape, parts: &[Part]) -> anyhow::Result<(
         }
         anyhow::Ok(())
     };
-    tokio::try_join!(load.write(tell), killing)?;
+    tokio::try_join!(load.write(MESSAGES), killing)?;
     load.check().await?;
 
     let sockets_died = shape == Shape::OneProcess || parts.contains(&Part::Hub);

@@ -4,11 +4,15 @@
 
 mod faults;
 mod kills;
-mod load;
 mod modes;
 mod refusals;
 
 use embedded_postgres::testkit::TestDatabase;
+
+/// Rooms in the load.
+const ROOMS: usize = 20;
+/// Messages in all.
+const MESSAGES: usize = 1_000;
 
 /// A database that the product will migrate itself.
 async fn database() -> TestDatabase {

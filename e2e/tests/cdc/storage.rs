@@ -1,0 +1,53 @@
+//! What keeps the rows goes away: Kafka, PostgreSQL.
+
+use e2e::Shape;
+
+use crate::stage::{Publications, settled_load, stage};
+
+const MESSAGES: usize = 100;
+
+#[tokio::test]
+async fn what_was_written_while_kafka_was_stopped_arrives_when_it_is_back() -> anyhow::Result<()> {
+    let stage = stage().await?;
+    let app = stage.plan(Shape::Split).start().await?;
+    let mut load = settled_load(&app, 6).await?;
+    let before = Publications::of(&app).await?;
+    load.travels_by(&["cdc", "message"]);
+    load.write(MESSAGES).await?; // so that the topics are there: a broker that goes while one is made fails the task
+    load.check().await?;
+    stage.stack.stop_kafka().await;
+    load.write(MESSAGES).await?;
+    stage.stack.start_kafka().await?;
+    load.check().await?;
+
+    let since = Publications::since(&app, before, 2 * MESSAGES).await?;
+    assert!(since.filled < 1.0, "all of it came by its own way: {since:?}");
+    assert!(app.stop().await?, "everything stops cleanly on Ctrl-C");
+    Ok(())
+}
+
+async fn a_restart_of_postgres_is_survived_by_every_way(shape: Shape) -> anyhow::Result<()> {
+    let stage = stage().await?;
+    let app = stage.plan(shape).start().await?;
+    let mut load = settled_load(&app, 8).await?;
+    load.travels_by(&["cdc", "message", "wal", "outbox"]);
+    let restarting = async {
+        load.has_saved(MESSAGES).await?;
+        stage.restart_postgres().await
+    };
+    tokio::try_join!(load.write(2 * MESSAGES), restarting)?;
+    load.write(MESSAGES).await?;
+    load.check().await?;
+    assert!(app.stop().await?, "everything stops cleanly on Ctrl-C");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restart_of_postgres_is_survived_by_every_way_in_one_process() -> anyhow::Result<()> {
+    a_restart_of_postgres_is_survived_by_every_way(Shape::OneProcess).await
+}
+
+#[tokio::test]
+async fn a_restart_of_postgres_is_survived_by_every_way_in_three_processes() -> anyhow::Result<()> {
+    a_restart_of_postgres_is_survived_by_every_way(Shape::Split).await
+}
