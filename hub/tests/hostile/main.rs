@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod soak;
+
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
@@ -12,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
+    sync::Mutex,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -24,6 +27,9 @@ const HOSTILE: usize = 200;
 const PUBLICATIONS: usize = 400;
 const PUBLICATION: usize = 16 << 10;
 const PATIENCE: Duration = Duration::from_mins(4);
+
+/// One test at a time: each looks at the whole process.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -139,8 +145,16 @@ async fn clients(address: SocketAddr) -> usize {
     usize::try_from(body["result"]["nodes"][0]["num_clients"].as_u64().unwrap()).unwrap()
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_stays_flat_while_thousands_come_and_go() {
+    let _alone = ALONE.lock().await;
+    soak::memory_stays_flat().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_bad_clients_harm_none_of_a_thousand_good_ones_and_do_not_stay() {
+    let _alone = ALONE.lock().await;
     let sockets = rlimit::increase_nofile_limit(10_000).unwrap_or(0);
     assert!(sockets > 5_000, "this test opens 4,000 sockets, and {sockets} files may be open: see ulimit -n");
     let (hub, address) = start().await;
