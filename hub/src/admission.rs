@@ -57,7 +57,7 @@ impl Gate {
 }
 
 /// A browser always says where a page comes from; other clients say nothing and are let in.
-fn comes_from_a_known_page(headers: &HeaderMap, allowed: &[String]) -> bool {
+pub(crate) fn comes_from_a_known_page(headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };
     if !allowed.is_empty() {

@@ -18,7 +18,7 @@ use socket2::SockRef;
 use tokio::{net::TcpStream, runtime};
 use uuid::Uuid;
 
-use crate::{codes::Disconnect, frame, heartbeat::Pulse, metrics, standing::Standing};
+use crate::{codes::Disconnect, frame, heartbeat::Pulse, metrics, standing::Standing, wire::Wire};
 
 /// How many queued frames one write takes.
 const VECTORS: usize = 64;
@@ -38,7 +38,7 @@ pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     /// What the client is told to be called.
     pub(crate) client: Uuid,
-    pub(crate) socket: TcpStream,
+    pub(crate) wire: Wire,
     /// The home shard's runtime, on which reader and flusher live.
     home: runtime::Handle,
     limits: Limits,
@@ -89,13 +89,7 @@ enum Limit {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        id: ConnectionId,
-        socket: TcpStream,
-        home: runtime::Handle,
-        limits: Limits,
-        pulse: Pulse,
-    ) -> Self {
+    pub(crate) fn new(id: ConnectionId, wire: Wire, home: runtime::Handle, limits: Limits, pulse: Pulse) -> Self {
         let out = Out {
             flow: Flow::Held { pushes: Vec::new(), bytes: 0 },
             queue: VecDeque::new(),
@@ -107,7 +101,7 @@ impl Connection {
         Self {
             id,
             client: Uuid::new_v4(),
-            socket,
+            wire,
             home,
             limits,
             out: Mutex::new(out),
@@ -197,10 +191,14 @@ impl Connection {
         if matches!(out.flow, Flow::Cut) {
             return;
         }
+        let socket = match &self.wire {
+            Wire::Socket(socket) => socket,
+            Wire::Body(body) => return self.enqueue(out, body.framing.translate(bytes), limit),
+        };
         if !out.queue.is_empty() {
             return self.enqueue(out, bytes.clone(), limit);
         }
-        match self.socket.try_write(bytes) {
+        match socket.try_write(bytes) {
             Ok(sent) if sent == bytes.len() => {}
             Ok(sent) => {
                 out.torn = sent > 0;
@@ -220,7 +218,9 @@ impl Connection {
         if out.queued > out.limit {
             return self.close_locked(out, &Disconnect::SLOW);
         }
-        if !out.flushing {
+        if let Some(body) = self.wire.body() {
+            body.written.notify_one();
+        } else if !out.flushing {
             out.flushing = true;
             self.home.spawn(flush(Arc::clone(self)));
         }
@@ -244,16 +244,38 @@ impl Connection {
             out.flow = Flow::Cut;
             out.queue = VecDeque::new();
             out.queued = 0;
-            // Fails only if the peer has gone first, which is what it is for.
-            SockRef::from(&self.socket).shutdown(Shutdown::Both).ok();
+            match &self.wire {
+                // Fails only if the peer has gone first, which is what it is for.
+                Wire::Socket(socket) => drop(SockRef::from(socket).shutdown(Shutdown::Both)),
+                Wire::Body(body) => body.end(),
+            }
+        }
+    }
+
+    /// What the body of a response goes on with; `None` at its end.
+    pub(crate) async fn next_chunk(&self) -> Option<Bytes> {
+        let body = self.wire.body()?;
+        loop {
+            {
+                let mut out = self.out.lock();
+                if !out.queue.is_empty() {
+                    out.queued = 0;
+                    out.limit = self.limits.queue_bytes;
+                    return Some(out.queue.drain(..).collect::<Vec<_>>().concat().into());
+                }
+                if matches!(out.flow, Flow::Closing | Flow::Cut) {
+                    return None;
+                }
+            }
+            body.written.notified().await;
         }
     }
 
     /// Writes what is queued; true when nothing is left to do.
-    fn drain(&self) -> bool {
+    fn drain(&self, socket: &TcpStream) -> bool {
         let mut out = self.out.lock();
         while !out.queue.is_empty() {
-            match out.write_queued(&self.socket) {
+            match out.write_queued(socket) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                 Err(_) => self.cut_locked(&mut out),
@@ -300,8 +322,9 @@ impl Out {
 
 /// Lives only while the socket is blocked.
 async fn flush(connection: Arc<Connection>) {
-    while connection.socket.writable().await.is_ok() {
-        if connection.drain() {
+    let Some(socket) = connection.wire.socket() else { return };
+    while socket.writable().await.is_ok() {
+        if connection.drain(socket) {
             return;
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     admission::Gate,
     authority::{Authority, AuthorityError},
     config::HubConfig,
+    emulation::Sessions,
     registry::Registry,
     token::TokenVerifier,
 };
@@ -22,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) tokens: TokenVerifier,
     pub(crate) registry: Registry,
     pub(crate) gate: Gate,
+    /// Clients without a socket.
+    pub(crate) sessions: Sessions,
     /// The number that the next channel is given.
     pub(crate) next_channel: AtomicU32,
     /// The runtime that started the hub. The authority is asked there: its database connections belong to it.

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, io::Write, sync::Arc};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use protocol::{Channel, Offset, Position};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -285,6 +285,32 @@ pub(crate) fn close(why: &Disconnect) -> Bytes {
     frame.raw(&why.code.to_be_bytes());
     frame.raw(why.reason.as_bytes());
     frame.finish_as(CLOSE).0
+}
+
+/// The messages in whole frames of ours; a Close frame as the push that says the same.
+pub(crate) fn messages(frames: &Bytes) -> impl Iterator<Item = Bytes> {
+    let mut rest = frames.clone();
+    std::iter::from_fn(move || {
+        let opcode = *rest.first()?;
+        let (header, length) = match *rest.get(1)? {
+            126 => (4, u64::from(u16::from_be_bytes(rest.get(2..4)?.try_into().ok()?))),
+            127 => (10, u64::from_be_bytes(rest.get(2..10)?.try_into().ok()?)),
+            short => (2, u64::from(short)),
+        };
+        rest.advance(header);
+        let payload = rest.split_to(usize::try_from(length).ok()?.min(rest.len()));
+        Some(if opcode == CLOSE { disconnect_push(&payload) } else { payload })
+    })
+}
+
+/// What a Close frame says, for those who cannot be sent one.
+fn disconnect_push(close: &[u8]) -> Bytes {
+    let (code, reason) = close.split_first_chunk().unwrap_or((&[0; 2], &[]));
+    let mut body = Object::with_capacity(64);
+    body.field("code", &u16::from_be_bytes(*code));
+    body.field("reason", &String::from_utf8_lossy(reason));
+    let body = body.finish();
+    [b"{\"push\":{\"disconnect\":".as_slice(), &body, b"}}"].concat().into()
 }
 
 /// Frames that follow each other, joined to as few writes as is sensible.

@@ -22,6 +22,7 @@ use crate::{
     config::HubConfig,
     connection::{Connection, ConnectionId},
     context::Context,
+    emulation::{self, Sessions},
     metrics,
     registry::Registry,
     shard::{self, ShardCommand, ShardHandle, end_of},
@@ -100,6 +101,7 @@ impl Hub {
             authority,
             registry: Registry::default(),
             gate: Gate::default(),
+            sessions: Sessions::default(),
             next_channel: AtomicU32::new(1),
             runtime: runtime::Handle::try_current()?,
             tasks: TaskTracker::new(),
@@ -114,10 +116,11 @@ impl Hub {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// `/connection/websocket` for clients and `POST /api/<method>` for servers.
+    /// `/connection/…` and `/emulation` for clients and `POST /api/<method>` for servers.
     pub fn router(&self) -> axum::Router {
         axum::Router::new()
             .route("/connection/websocket", axum::routing::get(upgrade::upgrade))
+            .merge(emulation::routes(self.inner.context.config.max_frame_bytes))
             .merge(api::routes())
             .with_state(self.clone())
     }
@@ -209,6 +212,15 @@ impl Inner {
     /// The shard on whose thread a connection is read.
     pub(crate) fn home(&self, id: ConnectionId) -> &ShardHandle {
         &self.shards[usize::try_from(id.0 % self.shards.len() as u64).unwrap_or(0)]
+    }
+
+    /// A connection has been opened: it is known from now on, and given up if it never connects.
+    pub(crate) fn admit(&self, connection: &Arc<Connection>) {
+        self.context.registry.open(connection);
+        if self.context.stopping.is_cancelled() {
+            connection.close(&Disconnect::SHUTDOWN);
+        }
+        self.watch(connection);
     }
 
     /// Puts a connection on the wheel for its next deadline.

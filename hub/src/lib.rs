@@ -11,6 +11,7 @@ mod config;
 mod connection;
 mod context;
 mod dispatch;
+mod emulation;
 mod frame;
 mod heartbeat;
 mod history;
@@ -28,6 +29,7 @@ mod stream;
 mod terms;
 mod token;
 mod upgrade;
+mod wire;
 
 pub use authority::{Access, Alone, Authority, AuthorityError, Backlog, Subscription};
 pub use config::{ChannelOptions, ConfigFile, HubConfig};

@@ -46,7 +46,7 @@ async fn read(session: &mut Session, first: Bytes) -> Result<(), Disconnect> {
         .max_write_buffer_size(READ_BUFFER)
         .max_message_size(Some(most))
         .max_frame_size(Some(most));
-    let wire = Wire(Arc::clone(&session.connection));
+    let wire = Reading(Arc::clone(&session.connection));
     let mut socket = WebSocketStream::from_partially_read(wire, first.to_vec(), Role::Server, Some(config)).await;
     while let Some(message) = socket.next().await {
         let received = match message {
@@ -79,8 +79,9 @@ fn disconnect_for(error: &Error) -> Option<Disconnect> {
 /// Reads to the end without looking: closing a socket with unread bytes would destroy the Close frame on its way.
 async fn read_away(connection: &Connection) {
     let mut ignored = [0; READ_BUFFER];
-    while connection.socket.readable().await.is_ok() {
-        match connection.socket.try_read(&mut ignored) {
+    let Some(socket) = connection.wire.socket() else { return };
+    while socket.readable().await.is_ok() {
+        match socket.try_read(&mut ignored) {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -90,13 +91,14 @@ async fn read_away(connection: &Connection) {
 }
 
 /// The socket as tungstenite sees it: reads are real, writes join the connection's queue and are never short.
-struct Wire(Arc<Connection>);
+struct Reading(Arc<Connection>);
 
-impl AsyncRead for Wire {
+impl AsyncRead for Reading {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.0.socket.poll_read_ready(context))?;
-            match self.0.socket.try_read(buffer.initialize_unfilled()) {
+            let Some(socket) = self.0.wire.socket() else { return Poll::Ready(Ok(())) };
+            ready!(socket.poll_read_ready(context))?;
+            match socket.try_read(buffer.initialize_unfilled()) {
                 Ok(read) => {
                     buffer.advance(read);
                     return Poll::Ready(Ok(()));
@@ -108,7 +110,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for Reading {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.0.control(&Bytes::copy_from_slice(bytes));
         Poll::Ready(Ok(bytes.len()))

@@ -21,11 +21,11 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::{Instrument, debug, debug_span, error};
 
 use crate::{
-    codes::Disconnect,
     connection::{Connection, Limits},
     heartbeat::Pulse,
     hub::{Hub, Inner},
     reader,
+    wire::Wire,
 };
 
 /// The only subprotocol that is spoken; it is also spoken when none is asked for.
@@ -106,17 +106,13 @@ fn settle(inner: &Arc<Inner>, upgraded: Upgraded) {
         let config = &inner.context.config;
         let limits = Limits { queue_bytes: config.queue_limit_bytes, close_wait: config.close_wait };
         let pulse = Pulse::new(config.ping_interval, config.pong_timeout, Instant::now() + config.stale_after);
-        let connection = Arc::new(Connection::new(id, socket, home, limits, pulse));
+        let connection = Arc::new(Connection::new(id, Wire::Socket(socket), home, limits, pulse));
         serve(inner, connection, first).await;
     });
 }
 
 async fn serve(inner: Arc<Inner>, connection: Arc<Connection>, first: Bytes) {
-    inner.context.registry.open(&connection);
-    if inner.context.stopping.is_cancelled() {
-        connection.close(&Disconnect::SHUTDOWN);
-    }
-    inner.watch(&connection);
+    inner.admit(&connection);
     let span = debug_span!("connection", client = %connection.client);
     reader::run(inner, connection, first).instrument(span).await;
 }

@@ -170,3 +170,22 @@ test('what is not there is refused with the code that says so', async () => {
     alice.send({ nobody: 'listens' });
     assert.equal((await end).code, 3508);
 });
+
+test('without WebSocket: over a response that goes on, and requests of its own', async () => {
+    const options = { emulationEndpoint: `${hub.origin}/emulation`, getToken: async () => hub.token({ sub: 'dave' }) };
+    const behind = new Centrifuge([{ transport: 'http_stream', endpoint: `${hub.origin}/connection/http_stream` }], options);
+    clients.push(behind);
+    const heard = await subscribed(behind, 'chat:stream');
+    await heard.subscription.publish('said in a request');
+    await until(() => heard.data.length === 1, 'the publication');
+    const { clients: there } = await heard.subscription.presence();
+    assert.deepEqual(Object.values(there).map(({ user }) => user), ['dave']);
+    behind.disconnect();
+    await hub.call('publish', { channel: 'chat:stream', data: 'meanwhile' });
+    behind.connect();
+    await until(() => heard.data.length === 2, 'what was missed');
+    assert.deepEqual(heard.data, ['said in a request', 'meanwhile']);
+    const end = new Promise((disconnected) => behind.once('disconnected', disconnected));
+    await hub.call('disconnect', { user: 'dave' });
+    assert.equal((await end).code, 3503);
+});

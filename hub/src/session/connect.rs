@@ -153,6 +153,10 @@ impl Session {
         }
         body.field("ping", &config.ping_interval.as_secs().max(1));
         body.field("pong", &true);
+        if let Some(stream) = self.connection.wire.body() {
+            body.field("session", &stream.session);
+            body.field("node", &self.hub.node);
+        }
         self.phase = Phase::Connected;
         self.connection.open(&frame::reply(id, "connect", &body.finish()));
         let expires_at = end_of(pass.expires, config.expired_close_delay);

@@ -10,6 +10,7 @@ mod channels;
 mod client;
 mod commands;
 mod connecting;
+mod emulation;
 mod framing;
 mod model;
 mod noise;

@@ -64,7 +64,7 @@ impl Opening {
     }
 
     async fn pass(self, request: Request, next: Next) -> Response {
-        if request.uri().path() != SOCKET || self.is_open() {
+        if !request.uri().path().starts_with("/connection/") || self.is_open() {
             return next.run(request).await;
         }
         (StatusCode::SERVICE_UNAVAILABLE, NOT_OPEN).into_response()
