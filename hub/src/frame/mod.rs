@@ -1,19 +1,25 @@
 //! What crosses the socket towards a client: JSON replies and pushes, each in one unmasked WebSocket frame.
 //!
 //! Zero values are omitted, as SDKs expect, and a line break never leaves inside a payload: it would end the message.
-//! A publication is encoded once; every subscriber and the history share its bytes.
 
-use std::{collections::BTreeMap, io::Write, sync::Arc};
+mod object;
+mod publication;
+mod subscribed;
+
+use std::{io::Write, sync::Arc};
 
 use bytes::{Buf, Bytes};
-use protocol::{Channel, Offset, Position};
+use protocol::Channel;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{
-    codes::{Disconnect, ErrorCode, Unsubscribed},
-    token::time_left,
+use self::object::write_json;
+pub(crate) use self::{
+    object::Object,
+    publication::{Kind, Publication, Push, Said, client_info},
+    subscribed::{Subscribed, write_expiry},
 };
+use crate::codes::{Disconnect, ErrorCode, Unsubscribed};
 
 /// A server's ping.
 pub(crate) const PING: Bytes = Bytes::from_static(&[0x81, 2, b'{', b'}']);
@@ -25,198 +31,9 @@ const LARGEST_WRITE: usize = 64 << 10;
 /// The longest header of an unmasked frame: opcode, 127, and a 64-bit length.
 const HEADER: usize = 10;
 
-/// One publication, ready to be sent and to be kept.
-#[derive(Clone, Debug)]
-pub(crate) struct Publication {
-    pub(crate) offset: Offset,
-    /// The whole frame of its push.
-    pub(crate) frame: Bytes,
-    /// `{"data":…,"offset":…}`: the part of `frame` that a reply to a returning client repeats.
-    pub(crate) body: Bytes,
-}
-
-impl Publication {
-    /// Encodes what was published to `channel`; offset 0 stands for a publication that nobody counts.
-    pub(crate) fn encode(channel: &Channel, offset: Offset, said: &Said) -> Self {
-        let Said { data, tags, publisher } = said;
-        let mut frame = FrameWriter::with_capacity(data.get().len() + channel.as_str().len() + 64);
-        frame.raw(b"{\"push\":{\"channel\":");
-        frame.json(channel.as_str());
-        frame.raw(b",\"pub\":");
-        let start = frame.len();
-        frame.raw(b"{\"data\":");
-        frame.data(data);
-        if !offset.is_zero() {
-            frame.number(b",\"offset\":", offset.0);
-        }
-        if let Some(publisher) = publisher {
-            frame.raw(b",\"info\":");
-            frame.raw(publisher);
-        }
-        if !tags.is_empty() {
-            frame.raw(b",\"tags\":");
-            frame.json(tags);
-        }
-        frame.raw(b"}");
-        let end = frame.len();
-        frame.raw(b"}}");
-        let (frame, payload) = frame.finish();
-        let body = frame.slice(payload + start..payload + end);
-        Self { offset, frame, body }
-    }
-}
-
-/// What somebody published.
-#[derive(Clone, Debug)]
-pub(crate) struct Said {
-    pub(crate) data: Box<RawValue>,
-    pub(crate) tags: BTreeMap<String, String>,
-    /// The client that said it, as others see it; `None` for a server.
-    pub(crate) publisher: Option<Bytes>,
-}
-
-impl From<Box<RawValue>> for Said {
-    fn from(data: Box<RawValue>) -> Self {
-        Self { data, tags: BTreeMap::new(), publisher: None }
-    }
-}
-
-/// What everybody in a channel is told at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Publication,
-    Join,
-    Leave,
-}
-
-/// A push to a channel, framed for those who know the channel by its name.
-#[derive(Clone, Debug)]
-pub(crate) struct Push {
-    pub(crate) kind: Kind,
-    pub(crate) named: Bytes,
-    body: Bytes,
-}
-
-impl Push {
-    /// Somebody, as others see them, has come to `channel` or left it.
-    pub(crate) fn presence(channel: &Channel, kind: Kind, who: &[u8]) -> Self {
-        let mut body = Object::with_capacity(who.len() + 16);
-        body.raw_field("info", who);
-        let body = Bytes::from(body.finish());
-        Self { kind, named: push(channel, kind.name(), &body), body }
-    }
-
-    /// The same for those who know the channel by its number.
-    pub(crate) fn numbered(&self, number: u32) -> Bytes {
-        let mut frame = FrameWriter::with_capacity(self.body.len() + 48);
-        frame.number(b"{\"push\":{\"id\":", u64::from(number));
-        frame.raw(b",\"");
-        frame.raw(self.kind.name().as_bytes());
-        frame.raw(b"\":");
-        frame.raw(&self.body);
-        frame.raw(b"}}");
-        frame.finish().0
-    }
-}
-
-impl From<Publication> for Push {
-    fn from(publication: Publication) -> Self {
-        Self { kind: Kind::Publication, named: publication.frame, body: publication.body }
-    }
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Publication => "pub",
-            Self::Join => "join",
-            Self::Leave => "leave",
-        }
-    }
-}
-
-/// A client as others see it: user, name of the connection, and what the tokens say about both.
-pub(crate) fn client_info(user: &str, client: &str, connection: Option<&str>, channel: Option<&str>) -> Bytes {
-    let mut info = Object::with_capacity(128);
-    info.field("user", user);
-    info.field("client", client);
-    if let Some(json) = connection {
-        info.raw_field("conn_info", json.as_bytes());
-    }
-    if let Some(json) = channel {
-        info.raw_field("chan_info", json.as_bytes());
-    }
-    info.finish().into()
-}
-
 /// JSON without line breaks. One can only stand between tokens, so leaving it out changes nothing.
 pub(crate) fn one_line(json: &RawValue) -> Arc<str> {
     if json.get().contains('\n') { json.get().replace('\n', "").into() } else { json.get().into() }
-}
-
-/// What a client is told about a subscription: the body of a subscribe reply, of a `subscribe` push and of a
-/// connect reply's `subs`.
-#[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "the protocol has them so")]
-pub(crate) struct Subscribed {
-    pub(crate) recoverable: bool,
-    pub(crate) positioned: bool,
-    /// Where the client stands from now on.
-    pub(crate) position: Position,
-    pub(crate) was_recovering: bool,
-    pub(crate) recovered: bool,
-    pub(crate) publications: Vec<Bytes>,
-    /// Seconds since 1970 after which the client has to refresh the subscription.
-    pub(crate) expires: Option<u64>,
-    /// JSON for the client.
-    pub(crate) data: Option<Arc<str>>,
-    /// The channel's number in pushes.
-    pub(crate) number: Option<u32>,
-}
-
-impl Subscribed {
-    /// The JSON object.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let room = self.publications.iter().map(|publication| publication.len() + 1).sum::<usize>();
-        let mut json = Object::with_capacity(room + 160);
-        write_expiry(&mut json, self.expires);
-        if self.recoverable {
-            json.field("recoverable", &true);
-        }
-        if self.positioned {
-            json.field("epoch", &self.position.epoch);
-        }
-        if !self.publications.is_empty() {
-            json.list("publications", &self.publications);
-        }
-        if self.recovered {
-            json.field("recovered", &true);
-        }
-        if self.positioned && !self.position.offset.is_zero() {
-            json.field("offset", &self.position.offset);
-        }
-        if self.positioned {
-            json.field("positioned", &true);
-        }
-        if let Some(data) = &self.data {
-            json.raw_field("data", data.as_bytes());
-        }
-        if self.was_recovering {
-            json.field("was_recovering", &true);
-        }
-        if let Some(number) = self.number {
-            json.field("id", &number);
-        }
-        json.finish()
-    }
-}
-
-/// `expires` and `ttl`, in whole seconds, of what ends.
-pub(crate) fn write_expiry(body: &mut Object, expires: Option<u64>) {
-    if let Some(at) = expires {
-        body.field("expires", &true);
-        body.field("ttl", &time_left(at).as_secs().max(1));
-    }
 }
 
 /// `{"id":…,"<kind>":<body>}`.
@@ -330,58 +147,6 @@ pub(crate) fn joined(frames: &[Bytes]) -> Vec<Bytes> {
     writes
 }
 
-/// Writes a JSON object field by field.
-pub(crate) struct Object(Vec<u8>);
-
-impl Object {
-    pub(crate) fn with_capacity(bytes: usize) -> Self {
-        let mut object = Vec::with_capacity(bytes);
-        object.push(b'{');
-        Self(object)
-    }
-
-    pub(crate) fn field(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
-        self.name(name);
-        write_json(&mut self.0, value);
-    }
-
-    pub(crate) fn raw_field(&mut self, name: &str, json: &[u8]) {
-        self.name(name);
-        self.0.extend_from_slice(json);
-    }
-
-    pub(crate) fn list(&mut self, name: &str, items: &[Bytes]) {
-        self.name(name);
-        self.0.push(b'[');
-        for (index, item) in items.iter().enumerate() {
-            if index > 0 {
-                self.0.push(b',');
-            }
-            self.0.extend_from_slice(item);
-        }
-        self.0.push(b']');
-    }
-
-    pub(crate) fn finish(mut self) -> Vec<u8> {
-        self.0.push(b'}');
-        self.0
-    }
-
-    fn name(&mut self, name: &str) {
-        if self.0.len() > 1 {
-            self.0.push(b',');
-        }
-        write_json(&mut self.0, name);
-        self.0.push(b':');
-    }
-}
-
-/// Strings, numbers and maps of strings always have a JSON form, and a `Vec` takes every write.
-fn write_json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
-    let written = serde_json::to_writer(out, value);
-    debug_assert!(written.is_ok(), "{written:?}");
-}
-
 /// Writes a payload behind room for the header, so that one allocation holds the whole frame.
 struct FrameWriter(Vec<u8>);
 
@@ -450,6 +215,8 @@ impl FrameWriter {
 
 #[cfg(test)]
 mod tests {
+    use protocol::{Offset, Position};
+
     use super::*;
 
     fn publication(data: &str) -> Publication {
@@ -466,16 +233,6 @@ mod tests {
             &publication.frame[2..],
             br#"{"push":{"channel":"room:7","pub":{"data":{"a":1},"offset":5}}}"#.as_slice()
         );
-    }
-
-    #[test]
-    fn who_knows_the_number_of_a_channel_is_not_told_its_name() {
-        let publication = Push::from(publication("1"));
-        assert_eq!(&publication.numbered(42)[2..], br#"{"push":{"id":42,"pub":{"data":1,"offset":5}}}"#.as_slice());
-        let who = client_info("7", "c", Some("{}"), None);
-        let join = Push::presence(&Channel::parse("a").unwrap(), Kind::Join, &who);
-        let told = br#"{"push":{"channel":"a","join":{"info":{"user":"7","client":"c","conn_info":{}}}}}"#;
-        assert_eq!(&join.named[2..], told.as_slice());
     }
 
     #[test]
@@ -501,24 +258,6 @@ mod tests {
         assert_eq!(
             &error(2, ErrorCode::UNKNOWN_CHANNEL)[2..],
             br#"{"id":2,"error":{"code":102,"message":"unknown channel"}}"#
-        );
-    }
-
-    #[test]
-    fn a_recovered_client_is_told_its_own_offset_and_what_it_missed() {
-        let subscribed = Subscribed {
-            recoverable: true,
-            positioned: true,
-            position: Position { epoch: "e".into(), offset: Offset(4) },
-            was_recovering: true,
-            recovered: true,
-            publications: vec![publication("1").body],
-            ..Subscribed::default()
-        };
-        let json = String::from_utf8(subscribed.encode()).unwrap();
-        assert_eq!(
-            json,
-            r#"{"recoverable":true,"epoch":"e","publications":[{"data":1,"offset":5}],"recovered":true,"offset":4,"positioned":true,"was_recovering":true}"#
         );
     }
 
