@@ -271,7 +271,7 @@ async fn send(connection: &mut PgConnection, ways: &[String], every: Duration) -
 }
 
 /// One that is read again after a crash, or behind a newer one, is no news.
-async fn note(connection: &mut PgConnection, came: BTreeMap<Way, OffsetDateTime>) -> Result<(), RelayError> {
+pub(crate) async fn note(connection: &mut PgConnection, came: BTreeMap<Way, OffsetDateTime>) -> Result<(), RelayError> {
     let (ways, sent): (Vec<_>, Vec<_>) =
         came.into_iter().map(|(way, sent_at)| (way.as_str().to_owned(), sent_at)).unzip();
     let noted = sqlx::query!(

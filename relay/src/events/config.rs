@@ -11,6 +11,8 @@ pub struct EventsConfig {
     pub database_url: String,
     /// The brokers, the group and the topics.
     pub kafka: KafkaConfig,
+    /// The topic of the event router's probes, where they are read here.
+    pub probes: Option<String>,
     /// Records that are given to the sink together at most.
     pub batch_records: usize,
     /// Bytes of payload that are given to the sink together: the record that reaches it is the last.
@@ -26,7 +28,7 @@ pub struct EventsConfig {
 }
 
 impl EventsConfig {
-    /// The defaults, with these brokers: the read model's group and topic.
+    /// The defaults, with these brokers: the read model's group and topics.
     pub fn new(database_url: impl Into<String>, brokers: impl Into<String>) -> Self {
         let kafka = KafkaConfig {
             group: "roomcast-read-model".to_owned(),
@@ -36,6 +38,7 @@ impl EventsConfig {
         Self {
             database_url: database_url.into(),
             kafka,
+            probes: Some("probe.events".to_owned()),
             batch_records: 1000,
             batch_bytes: 8 * 1024 * 1024,
             apply_timeout: Duration::from_secs(30),

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{EventSink, EventsConfig, batch::Applier, reader::Reader};
+use super::{EventSink, EventsConfig, batch::Applier, probes::ProbeSink, reader::Reader};
 use crate::{RelayError, SourceStatus, letter_box::LetterBox, status::SourceState};
 
 /// Reads events for one sink. Any number of consumers of a group shares the partitions.
@@ -32,7 +32,8 @@ impl EventConsumer {
     /// A consumer that has not started.
     pub fn new(config: EventsConfig, sink: Arc<dyn EventSink>) -> Self {
         let letters = Arc::new(LetterBox::new(&config.database_url));
-        let state = Arc::new(SourceState::new("events", config.kafka.topics.iter().map(String::as_str)));
+        let topics = config.kafka.topics.iter().chain(&config.probes).map(String::as_str);
+        let state = Arc::new(SourceState::new("events", topics));
         Self { config: Arc::new(config), sink, letters, state }
     }
 
@@ -49,7 +50,11 @@ impl EventConsumer {
         let stop = shutdown.child_token();
         let mut readers = JoinSet::new();
         for topic in &self.config.kafka.topics {
-            readers.spawn(self.reader(topic, &stop).run());
+            readers.spawn(self.reader(topic, self.config.kafka.partitions, Arc::clone(&self.sink), &stop).run());
+        }
+        if let Some(topic) = &self.config.probes {
+            let sink = Arc::new(ProbeSink::new(&self.config.database_url));
+            readers.spawn(self.reader(topic, 1, sink, &stop).run());
         }
         let mut outcome = Ok(());
         while let Some(ended) = readers.join_next().await {
@@ -63,14 +68,14 @@ impl EventConsumer {
         outcome
     }
 
-    fn reader(&self, topic: &str, shutdown: &CancellationToken) -> Reader {
+    fn reader(&self, topic: &str, partitions: i32, sink: Arc<dyn EventSink>, shutdown: &CancellationToken) -> Reader {
         let applier = Applier {
             topic: topic.into(),
-            sink: Arc::clone(&self.sink),
+            sink,
             letters: Arc::clone(&self.letters),
             timeout: self.config.apply_timeout,
         };
         let (config, state) = (Arc::clone(&self.config), Arc::clone(&self.state));
-        Reader { config, applier, state, shutdown: shutdown.clone() }
+        Reader { config, partitions, applier, state, shutdown: shutdown.clone() }
     }
 }

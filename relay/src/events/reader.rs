@@ -34,6 +34,8 @@ use crate::{
 
 pub(super) struct Reader {
     pub(super) config: Arc<EventsConfig>,
+    /// How many the topic gets if it is not there yet.
+    pub(super) partitions: i32,
     pub(super) applier: Applier,
     pub(super) state: Arc<SourceState>,
     pub(super) shutdown: CancellationToken,
@@ -143,7 +145,7 @@ impl Reader {
 
     async fn make_topic(&self) -> Result<(), RelayError> {
         let kafka = &self.config.kafka;
-        topics::ensure(&kafka.brokers, &kafka.settings, &[Topic::new(self.topic(), kafka.partitions)]).await?;
+        topics::ensure(&kafka.brokers, &kafka.settings, &[Topic::new(self.topic(), self.partitions)]).await?;
         Ok(())
     }
 

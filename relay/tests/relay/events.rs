@@ -20,7 +20,7 @@ use relay::{
     dead_letter::{self, DeadLetterError, Selection},
     events::{
         Event, EventConsumer, EventConsumerHandle, EventSink, EventVerdict, EventsConfig, Progress, SinkError,
-        positions, replay,
+        last_probe, positions, replay,
     },
 };
 use tokio::{sync::Notify, task::JoinHandle};
@@ -94,7 +94,12 @@ impl Kafka {
             commit_interval: Duration::from_millis(50),
             ..KafkaConfig::new(&self.0.brokers)
         };
-        EventsConfig { kafka, longest_backoff: Duration::from_millis(100), ..EventsConfig::new(&db.url, "") }
+        EventsConfig {
+            kafka,
+            probes: None,
+            longest_backoff: Duration::from_millis(100),
+            ..EventsConfig::new(&db.url, "")
+        }
     }
 
     /// Events with these numbers, spread over the partitions.
@@ -268,4 +273,25 @@ async fn a_replay_reads_everything_from_the_beginning_and_moves_nobodys_position
     let nothing = EventsConfig { kafka: KafkaConfig { topics: vec!["nobody-s".to_owned()], ..config.kafka }, ..config };
     assert_eq!(positions(&nothing.kafka).await.unwrap(), []);
     assert_eq!(replay(&nothing, sink as _, |_| ()).await.unwrap().records, 0);
+}
+
+#[tokio::test]
+async fn a_probe_is_noted_and_given_to_nobody() {
+    let (db, kafka, sink) = (database().await, Kafka::start().await, Arc::new(Sink::default()));
+    let probes = Kafka::start().await;
+    assert_eq!(last_probe(&db.pool).await.unwrap(), None);
+    let config = EventsConfig { probes: Some(probes.0.name.clone()), ..kafka.config(&db) };
+    let consumer = Running::start(config, &sink);
+    let probe = [("id", "1".to_owned()), ("eventType", "probe".to_owned())];
+    for value in
+        [r#"{"probe":"cdc","sent_at":"2026-11-22T10:11:12.345678+00:00"}"#, "what is no probe is nobody's loss"]
+    {
+        probes.write_raw(0, &probe, Some(value.as_bytes())).await;
+    }
+    until(async || last_probe(&db.pool).await.unwrap().is_some()).await;
+    kafka.write(0..1).await;
+    sink.arrived(1).await;
+    assert_eq!(sink.seen(), ids(0..1));
+    assert!(dead_letter::list(&db.pool, 0, 10).await.unwrap().is_empty());
+    consumer.stop().await;
 }

@@ -85,7 +85,7 @@ async fn play(
 
     let mut parts = relay_role::health_of(hub_role::health_of(backend_role::health_of(&api), &hub), relay);
     if let Some(read_model) = read_model {
-        parts = read_model_role::health_of(parts, read_model);
+        parts = read_model_role::health_of(parts, read_model, api.db.clone());
     }
     if let Some(cdc) = &cdc {
         parts = supervisor::health_of(parts, supervisor::start(&cdc.connect_url(), &Kind::ALL, lifecycle));

@@ -6,7 +6,7 @@ mod status;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use relay::events::{EventConsumer, EventConsumerHandle, EventsConfig};
+use relay::events::{EventConsumer, EventConsumerHandle, EventsConfig, last_probe};
 use sqlx::PgPool;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
@@ -27,6 +27,9 @@ const DATABASE_CONNECTIONS: u32 = 4;
 /// The topic keeps its records for a week: an id that is older than this cannot come again.
 const IDS_ARE_KEPT: Duration = Duration::from_hours(8 * 24);
 
+/// As the relay believes its own, which sends them every five seconds.
+const PROBES_ARE_BELIEVED: Duration = Duration::from_secs(30);
+
 /// How often old ids are forgotten.
 const FORGETTING: Duration = Duration::from_hours(1);
 
@@ -45,8 +48,8 @@ async fn consume(settings: &ReadModelRun, lifecycle: &Lifecycle) -> anyhow::Resu
     backend::check_schema(&db).await?;
     let listener = server::bind(settings.listen).await?;
     let address = listener.local_addr()?;
-    let consumer = start(url, db, &settings.kafka_brokers, lifecycle);
-    let app = health::router(health_of(Health::default(), consumer), metrics);
+    let consumer = start(url, db.clone(), &settings.kafka_brokers, lifecycle);
+    let app = health::router(health_of(Health::default(), consumer, db), metrics);
     lifecycle.run("the HTTP server", server::serve(listener, app, lifecycle.stopping()));
     console::say(format_args!(
         "Roomcast read model is ready at http://{address}, reading from {}",
@@ -69,12 +72,21 @@ pub(super) fn start(url: &str, db: PgPool, brokers: &str, lifecycle: &Lifecycle)
     handle
 }
 
-pub(super) fn health_of(health: Health, consumer: EventConsumerHandle) -> Health {
+/// Connected, and what is sent comes through: a connector that calls itself RUNNING may carry nothing.
+pub(super) fn health_of(health: Health, consumer: EventConsumerHandle, db: PgPool) -> Health {
     health.with("read_model", move || {
-        let status = consumer.status();
+        let (status, db) = (consumer.status(), db.clone());
         async move {
-            let details = serde_json::to_value(&status).map_err(|error| error.to_string())?;
-            if status.ready { Ok(details) } else { Err(details.to_string()) }
+            let probe = last_probe(&db).await.map_err(|error| error.to_string())?;
+            let mut details = serde_json::to_value(&status).map_err(|error| error.to_string())?;
+            details["probe_age_seconds"] = probe.map(|age| age.as_secs_f64()).into();
+            match probe {
+                _ if !status.ready => Err(details.to_string()),
+                Some(age) if age < PROBES_ARE_BELIEVED => Ok(details),
+                _ => {
+                    Err(format!("no probe came through roomcast-events in the last {PROBES_ARE_BELIEVED:?}: {details}"))
+                }
+            }
         }
     })
 }

@@ -53,7 +53,7 @@ impl Chat {
         let defaults = EventsConfig::new(&self.database.url, stack().await.bootstrap_servers());
         let kafka =
             KafkaConfig { group: format!("{}-group", self.topic), topics: vec![self.topic.clone()], ..defaults.kafka };
-        EventsConfig { kafka, ..defaults }
+        EventsConfig { kafka, probes: None, ..defaults }
     }
 
     /// In each room, its first member writes this many messages: by cdc, wal and `api_cdc` in turn.

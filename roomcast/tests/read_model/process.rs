@@ -67,7 +67,13 @@ async fn a_consumer_that_is_killed_again_and_again_ends_as_the_truth_and_can_be_
     let address =
         ready.split_whitespace().find(|word| word.starts_with("http://")).unwrap().trim_end_matches(',').to_owned();
     let get = async |path: &str| reqwest::get(format!("{address}{path}")).await.unwrap();
-    until(async || get("/readyz").await.status().is_success()).await;
+    let ready = async || {
+        // As a relay would. It sends nothing when it did so just before.
+        sqlx::query("select send_probes(array['cdc'], 5)").execute(chat.db()).await.unwrap();
+        get("/readyz").await.status().is_success()
+    };
+    assert!(!get("/readyz").await.status().is_success(), "nothing tells that the connector carries anything");
+    until(ready).await;
     let metrics = get("/metrics").await.text().await.unwrap();
     assert!(metrics.contains("roomcast_events_total{topic=\"room.events\""), "{metrics}");
 
