@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::sync::watch;
 
 use crate::{App, Person, TestClient};
 
@@ -77,7 +77,6 @@ impl Load {
             let end = end.subscribe();
             async move {
                 let mut beat = tokio::time::interval(Duration::from_secs(1) * u32::try_from(writers)? / rate);
-                beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 for number in (from + writer..).step_by(writers) {
                     beat.tick().await;
                     if *end.borrow() {

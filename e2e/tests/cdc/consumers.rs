@@ -1,4 +1,4 @@
-//! Relays that read Kafka: one that dies at the worst moment, one that comes and goes.
+//! Relays that read Kafka: one that dies at the worst moment, one that cannot deliver, one that comes and goes.
 
 use e2e::{Gate, Part, Passage, Process, Shape, eventually, readiness};
 
@@ -35,6 +35,30 @@ async fn a_relay_killed_between_publishing_and_committing_repeats_and_clients_se
     let since = Publications::since(&app, before, MESSAGES).await?;
     assert!(since.filled < 1.0, "all of it came by its own way: {since:?}");
     load.check().await?;
+    assert!(app.stop().await?, "everything stops cleanly on Ctrl-C");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hub_out_of_reach_is_waited_for_and_nothing_is_put_aside() -> anyhow::Result<()> {
+    let stage = stage().await?;
+    let mut plan = stage.plan(Shape::Split);
+    let gate = Gate::before(plan.address(Part::Hub)).await?;
+    plan.relay_delivers_to = gate.address();
+    let app = plan.start().await?;
+    let mut load = settled_load(&app, 6).await?;
+    let (mut db, before) = (stage.database().await?, Publications::of(&app).await?);
+    let dead_letters = "select count(*) from dead_letters";
+    let put_aside: i64 = sqlx::query_scalar(dead_letters).fetch_one(&mut db).await?;
+    load.travels_by(&["cdc", "message", "wal"]);
+    gate.turn(Passage::Shut);
+    load.write(MESSAGES).await?;
+    gate.turn(Passage::Open);
+    load.check().await?;
+
+    let since = Publications::since(&app, before, MESSAGES).await?;
+    assert!(since.filled < 1.0, "all of it came by its own way: {since:?}");
+    assert_eq!(sqlx::query_scalar::<_, i64>(dead_letters).fetch_one(&mut db).await?, put_aside);
     assert!(app.stop().await?, "everything stops cleanly on Ctrl-C");
     Ok(())
 }

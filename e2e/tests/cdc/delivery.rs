@@ -25,7 +25,6 @@ async fn each_way_delivers(shape: Shape) -> anyhow::Result<()> {
             eventually("the rows come behind what was published and are dropped", PATIENCE, twice).await?;
             load.check().await?;
         }
-        assert!(load.clients.iter().all(|client| client.connections() == 1), "{way} has disconnected somebody");
     }
     for &room in &load.rooms {
         let ways: Vec<_> = load.people[0].timeline(room).await?.into_iter().map(|line| line.mode).collect();

@@ -26,9 +26,10 @@ async fn what_was_written_while_kafka_was_stopped_arrives_when_it_is_back() -> a
     Ok(())
 }
 
-async fn a_restart_of_postgres_is_survived_by_every_way(shape: Shape) -> anyhow::Result<()> {
+#[tokio::test]
+async fn a_crash_of_postgres_is_survived_by_every_way() -> anyhow::Result<()> {
     let stage = stage().await?;
-    let app = stage.plan(shape).start().await?;
+    let app = stage.plan(Shape::OneProcess).start().await?;
     let mut load = settled_load(&app, 8).await?;
     load.travels_by(&["cdc", "message", "wal", "outbox"]);
     let restarting = async {
@@ -43,11 +44,22 @@ async fn a_restart_of_postgres_is_survived_by_every_way(shape: Shape) -> anyhow:
 }
 
 #[tokio::test]
-async fn a_restart_of_postgres_is_survived_by_every_way_in_one_process() -> anyhow::Result<()> {
-    a_restart_of_postgres_is_survived_by_every_way(Shape::OneProcess).await
-}
-
-#[tokio::test]
-async fn a_restart_of_postgres_is_survived_by_every_way_in_three_processes() -> anyhow::Result<()> {
-    a_restart_of_postgres_is_survived_by_every_way(Shape::Split).await
+async fn kafka_and_postgres_may_be_away_at_once() -> anyhow::Result<()> {
+    let stage = stage().await?;
+    let app = stage.plan(Shape::Split).start().await?;
+    let mut load = settled_load(&app, 8).await?;
+    load.travels_by(&["cdc", "message", "wal", "outbox"]);
+    load.write(MESSAGES).await?;
+    load.check().await?;
+    stage.stack.kill_kafka().await;
+    let restarting = async {
+        load.has_saved(load.saved() + MESSAGES / 2).await?;
+        stage.restart_postgres().await
+    };
+    tokio::try_join!(load.write(MESSAGES), restarting)?;
+    stage.stack.start_kafka().await?;
+    load.write(MESSAGES).await?;
+    load.check().await?;
+    assert!(app.stop().await?, "everything stops cleanly on Ctrl-C");
+    Ok(())
 }
