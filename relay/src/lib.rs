@@ -13,6 +13,8 @@
 //!   confirmed to the server.
 //! - Kafka: `source::kafka` consumes → `source::debezium` reads the record → `source::lane` (one a Kafka partition) →
 //!   dispatch → the offset is committed.
+//!
+//! Beside it, and apart from any hub: [`events`], which reads what Debezium's event router writes for read models.
 
 mod carriers;
 mod cleaner;

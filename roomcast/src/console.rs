@@ -1,17 +1,19 @@
 //! What a person at the terminal reads: the address, progress, and errors with what to do next.
 //!
 //! The log goes to standard error; standard output carries only these lines and the answers of commands.
-#![expect(clippy::print_stdout, reason = "this module is the one that prints")]
 
 mod waiting;
 
-use std::fmt::Display;
+use std::{
+    fmt::Display,
+    io::{self, Write},
+};
 
 pub use waiting::Waiting;
 
-/// Says something on standard output.
+/// Says something on standard output. That nobody reads on, as behind `| head`, is no failure.
 pub fn say(line: impl Display) {
-    println!("{line}");
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// `1.5 MB`

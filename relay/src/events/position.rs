@@ -3,16 +3,22 @@
 use std::time::Duration;
 
 use rdkafka::{
-    ClientConfig, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, KafkaResult},
+    ClientConfig, ClientContext, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 use serde::Serialize;
+use tokio::time::{Instant, sleep};
+use tracing::debug;
 
 use crate::{KafkaConfig, RelayError};
 
 /// How long the brokers may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,13 +44,37 @@ impl Position {
 
 /// The positions of the group in each partition of its topics, in order. A topic that does not exist has none.
 pub async fn positions(config: &KafkaConfig) -> Result<Vec<Position>, RelayError> {
-    let config = config.clone();
-    let asked = tokio::task::spawn_blocking(move || ask(&config)).await;
-    Ok(asked.map_err(|error| RelayError::Panicked(error.to_string()))??)
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let config = config.clone();
+        let asked = tokio::task::spawn_blocking(move || ask(&config)).await;
+        match asked.map_err(|error| RelayError::Panicked(error.to_string()))? {
+            Err(error) if passes(&error) && Instant::now() < deadline => {
+                debug!(%error, "asking again");
+                sleep(PAUSE).await;
+            }
+            asked => return Ok(asked?),
+        }
+    }
+}
+
+/// A topic that is new, or whose broker is, has no leader for a moment; nor has a group.
+fn passes(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::NotCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::CoordinatorLoadInProgress
+        )
+    )
 }
 
 fn ask(config: &KafkaConfig) -> KafkaResult<Vec<Position>> {
-    let consumer: BaseConsumer = bystander(config, &config.group).create()?;
+    let consumer: BaseConsumer<Quiet> = bystander(config, &config.group).create_with_context(Quiet)?;
     let mut positions = Vec::new();
     for topic in &config.topics {
         let mut list = TopicPartitionList::new();
@@ -64,6 +94,21 @@ fn ask(config: &KafkaConfig) -> KafkaResult<Vec<Position>> {
     Ok(positions)
 }
 
+/// Whoever asks is answered with an error; the end of a partition, which librdkafka calls one, is none.
+pub(super) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        debug!(facility, "librdkafka: {message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!(%error, "Kafka: {reason}");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
 /// A client that never joins and never commits. (librdkafka wants the name of a group all the same.)
 pub(super) fn bystander(config: &KafkaConfig, group: &str) -> ClientConfig {
     let mut client = ClientConfig::new();
@@ -82,12 +127,12 @@ pub(super) fn bystander(config: &KafkaConfig, group: &str) -> ClientConfig {
 }
 
 /// The numbers of a topic's partitions; none if there is no such topic.
-pub(super) fn partitions(consumer: &BaseConsumer, topic: &str) -> KafkaResult<Vec<i32>> {
+fn partitions(consumer: &BaseConsumer<Quiet>, topic: &str) -> KafkaResult<Vec<i32>> {
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
     let Some(found) = metadata.topics().first() else { return Ok(Vec::new()) };
     match found.error().map(Into::into) {
         None => {}
-        Some(rdkafka::error::RDKafkaErrorCode::UnknownTopicOrPartition) => return Ok(Vec::new()),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition) => return Ok(Vec::new()),
         Some(code) => return Err(KafkaError::MetadataFetch(code)),
     }
     let mut numbers: Vec<_> = found.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect();

@@ -17,7 +17,7 @@ use tracing::debug;
 use super::{
     EventSink, EventsConfig,
     batch::{Applier, Batch},
-    position::{Position, bystander, positions},
+    position::{Position, Quiet, bystander, positions},
 };
 use crate::{KafkaConfig, RelayError, letter_box::LetterBox};
 
@@ -82,7 +82,7 @@ async fn apply(applier: &Applier, config: &EventsConfig, batch: &mut Batch) -> R
 
 /// One topic, from the beginning to where it ended.
 struct Stretch {
-    consumer: StreamConsumer,
+    consumer: StreamConsumer<Quiet>,
     topic: Arc<str>,
     partitions: BTreeMap<i32, Span>,
 }
@@ -95,11 +95,11 @@ struct Span {
 
 impl Stretch {
     fn of(config: &KafkaConfig, topic: &str, positions: &[Position]) -> KafkaResult<Self> {
-        let consumer: StreamConsumer = bystander(config, &format!("{}-replay", config.group))
+        let consumer: StreamConsumer<Quiet> = bystander(config, &format!("{}-replay", config.group))
             .set("auto.offset.reset", "earliest")
             .set("enable.partition.eof", "true")
             .set("queued.max.messages.kbytes", "65536")
-            .create()?;
+            .create_with_context(Quiet)?;
         let mut list = TopicPartitionList::new();
         let mut partitions = BTreeMap::new();
         for &Position { partition, beginning, end, .. } in positions.iter().filter(|position| position.topic == topic) {
