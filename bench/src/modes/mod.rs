@@ -136,7 +136,7 @@ impl Modes {
         let mut latencies = Vec::new();
         for &rate in &self.rates {
             // A quiet room needs its time, or there is nothing to take a percentile of.
-            let seconds = if rate < 10 { self.seconds.max(30) } else { self.seconds };
+            let seconds = if rate < 10 { self.seconds.max(20) } else { self.seconds };
             latencies.push(running.latency(rate, seconds).measure_on(stage).await?);
         }
         let flood = self.flood.measure(running, stage).await?;
