@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use tokio::time::sleep_until;
+use tokio::{task::JoinSet, time::sleep_until};
 
 use super::{
     publisher::Publisher,
@@ -128,18 +128,23 @@ impl Fanout {
         let start = tokio::time::Instant::now();
         for number in 0..self.load.publications {
             sleep_until(start + Duration::from_secs(1) * number / rate).await;
-            publisher.publish(u64::from(number)).await?;
+            publisher.publish().await?;
         }
         arrived(reading, self.load.publications).await
     }
 
     async fn in_flight(&self, publisher: &Publisher, reading: &Reading) -> anyhow::Result<()> {
         let (publications, window) = (self.load.publications, self.load.window());
+        let mut requests = JoinSet::new();
         for number in 0..publications {
             if number >= window {
                 arrived(reading, 1).await?;
             }
-            publisher.publish(u64::from(number)).await?;
+            let publisher = publisher.clone();
+            requests.spawn(async move { publisher.publish().await });
+        }
+        while let Some(answer) = requests.join_next().await {
+            answer??;
         }
         arrived(reading, window.min(publications)).await
     }

@@ -36,12 +36,19 @@ struct Publish<'a> {
     data: &'a RawValue,
 }
 
+/// Everybody hears everything, as if there were one channel.
+#[derive(Default)]
+struct Sockets {
+    open: Vec<TcpStream>,
+    offset: u64,
+}
+
 impl Floor {
     /// Serves until the process ends.
     pub fn serve(&self) -> anyhow::Result<()> {
         let listener = TcpListener::bind(&self.listen).with_context(|| format!("listening on {}", self.listen))?;
         console::result(format_args!("The floor is ready at http://{}", listener.local_addr()?));
-        let sockets = Mutex::new(Vec::new());
+        let sockets = Mutex::new(Sockets::default());
         std::thread::scope(|scope| {
             for stream in listener.incoming() {
                 let (stream, sockets) = (stream?, &sockets);
@@ -54,10 +61,9 @@ impl Floor {
 }
 
 /// The first request decides: a WebSocket to keep, or a publisher to serve until it leaves.
-fn serve(stream: TcpStream, sockets: &Mutex<Vec<TcpStream>>) -> anyhow::Result<()> {
+fn serve(stream: TcpStream, sockets: &Mutex<Sockets>) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
-    let mut offset = 0;
     while let Some(head) = head(&mut reader)? {
         if let Some(key) = header(&head, "sec-websocket-key") {
             return subscribe(reader, stream, key, sockets);
@@ -65,9 +71,7 @@ fn serve(stream: TcpStream, sockets: &Mutex<Vec<TcpStream>>) -> anyhow::Result<(
         let length = header(&head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
-        offset += 1;
-        let frame = framed(&serde_json::from_slice(&body)?, offset);
-        deliver(sockets, &frame);
+        deliver(sockets, &serde_json::from_slice(&body)?);
         (&stream).write_all(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{\"result\":{}}",
         )?;
@@ -76,9 +80,11 @@ fn serve(stream: TcpStream, sockets: &Mutex<Vec<TcpStream>>) -> anyhow::Result<(
 }
 
 /// The loop that is measured.
-fn deliver(sockets: &Mutex<Vec<TcpStream>>, frame: &[u8]) {
+fn deliver(sockets: &Mutex<Sockets>, publish: &Publish<'_>) {
     let mut sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
-    sockets.retain_mut(|socket| write(socket, frame).is_ok());
+    sockets.offset += 1;
+    let frame = framed(publish, sockets.offset);
+    sockets.open.retain_mut(|socket| write(socket, &frame).is_ok());
 }
 
 fn write(socket: &mut TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {
@@ -120,7 +126,7 @@ fn subscribe(
     mut reader: BufReader<TcpStream>,
     mut stream: TcpStream,
     key: &str,
-    sockets: &Mutex<Vec<TcpStream>>,
+    sockets: &Mutex<Sockets>,
 ) -> anyhow::Result<()> {
     let accept = STANDARD.encode(Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11")));
     write!(
@@ -142,7 +148,7 @@ fn subscribe(
         (1..=commands).map(|id| format!("{{\"id\":{id},\"{}\":{{}}}}", if id == 1 { "connect" } else { "subscribe" }));
     stream.write_all(&text_frame(&replies.collect::<Vec<_>>().join("\n")))?;
     stream.set_nonblocking(true)?;
-    sockets.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
+    sockets.lock().unwrap_or_else(PoisonError::into_inner).open.push(stream);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Publishes through the server API on one connection that is kept, as a service beside the hub would.
+//! Publishes through the server API on connections that are kept, as a service beside the hub would.
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
@@ -13,7 +13,8 @@ use serde_json::json;
 use super::target::Target;
 use crate::clock::unix_micros;
 
-/// One connection to the server API.
+/// Connections to the server API: one, unless several publications are in flight.
+#[derive(Clone)]
 pub(super) struct Publisher {
     client: Client<HttpConnector, Full<Bytes>>,
     uri: String,
@@ -28,15 +29,15 @@ impl Publisher {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        let envelope = data(0, 1_700_000_000_000_000, "").to_string().len();
+        let envelope = data(1_700_000_000_000_000, "").to_string().len();
         let filling = "x".repeat(size.saturating_sub(envelope));
         let uri = format!("{}/publish", target.api.trim_end_matches('/'));
         Self { client, uri, api_key: target.api_key.clone(), channel, filling }
     }
 
-    /// Publishes the publication with this number; the clock begins before the request is written.
-    pub(super) async fn publish(&self, number: u64) -> anyhow::Result<()> {
-        let body = json!({ "channel": self.channel, "data": data(number, unix_micros(), &self.filling) });
+    /// Publishes once; the clock begins before the request is written.
+    pub(super) async fn publish(&self) -> anyhow::Result<()> {
+        let body = json!({ "channel": self.channel, "data": data(unix_micros(), &self.filling) });
         let mut request = Request::post(&self.uri).header(header::CONTENT_TYPE, "application/json");
         if !self.api_key.is_empty() {
             request = request.header("X-API-Key", &self.api_key);
@@ -50,6 +51,6 @@ impl Publisher {
     }
 }
 
-fn data(number: u64, time: i64, filling: &str) -> serde_json::Value {
-    json!({ "n": number, "t": time, "x": filling })
+fn data(time: i64, filling: &str) -> serde_json::Value {
+    json!({ "t": time, "x": filling })
 }

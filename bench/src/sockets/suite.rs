@@ -247,7 +247,7 @@ fn aims(figures: &Figures) -> Table {
 }
 
 const FANOUT_NOTES: &str = "\
-One channel, 200 bytes of data, published over one HTTP connection; positions, history of 300, recovery, presence and a
+One channel, 200 bytes of data, published over HTTP, by one connection at fixed rates; positions, history of 300, recovery, presence and a
 token for each client. The median of the rounds by deliveries per CPU-second. *In flight*: the next publication goes out
 when the oldest has come to every client. CPU is the server's, user and system; on loopback a write also pays for what the
 kernel does for its receiver. The floor (`bench floor`) is a loop that writes an already framed message to every socket and

@@ -1,6 +1,6 @@
 //! Many clients in one thread: connected one after the other, then read as they become readable.
 //!
-//! The data of each publication has a number, one more than the one before, and the time of its writing.
+//! The data of each publication has the time of its writing; offsets follow each other from 1 on.
 
 use std::{
     collections::HashSet,
@@ -40,7 +40,7 @@ struct Client {
     stream: TcpStream,
     /// The begin of a frame whose end has not come yet.
     partial: Vec<u8>,
-    /// The number that comes next.
+    /// The offset that comes next.
     next: u64,
     missing: HashSet<u64>,
 }
@@ -68,7 +68,7 @@ impl Swarm {
             let stream = wire::open(&address, &path, &commands).with_context(|| format!("client {number}"))?;
             stream.set_nonblocking(true)?;
             let stream = TcpStream::from_std(stream);
-            clients.push(Client { stream, partial: Vec::new(), next: 0, missing: HashSet::new() });
+            clients.push(Client { stream, partial: Vec::new(), next: 1, missing: HashSet::new() });
         }
         Ok(Self { clients })
     }
@@ -118,7 +118,8 @@ impl Reading {
         self.stop.store(true, Ordering::Relaxed);
         let ended = self.thread.join().map_err(|_| anyhow::anyhow!("the thread of the clients panicked"))?;
         let (mut seen, clients) = ended?;
-        let lost = clients.iter().map(|client| client.missing.len() as u64 + published.saturating_sub(client.next));
+        let lost =
+            clients.iter().map(|client| client.missing.len() as u64 + (published + 1).saturating_sub(client.next));
         seen.faults.lost = usize::try_from(lost.sum::<u64>())?;
         Ok(seen)
     }
@@ -188,13 +189,13 @@ impl Reader {
 
 /// Finds publications in frames without reading their JSON, as the clock runs meanwhile.
 struct Lines {
-    number: Finder<'static>,
+    offset: Finder<'static>,
     time: Finder<'static>,
 }
 
 impl Lines {
     fn new() -> Self {
-        Self { number: Finder::new("\"n\":"), time: Finder::new("\"t\":") }
+        Self { offset: Finder::new("\"offset\":"), time: Finder::new("\"t\":") }
     }
 
     /// Takes the complete frames of `bytes` and says where they end.
@@ -219,9 +220,9 @@ impl Lines {
             start = end + 1;
             if line == b"{}" {
                 client.stream.write_all(&wire::masked("{}"))?;
-            } else if let (Some(number), Some(time)) = (after(&self.number, line), after(&self.time, line)) {
+            } else if let (Some(offset), Some(time)) = (after(&self.offset, line), after(&self.time, line)) {
                 seen.latencies.push(at - time);
-                client.sees(u64::try_from(number)?, &mut seen.faults);
+                client.sees(u64::try_from(offset)?, &mut seen.faults);
             }
         }
         Ok(())
@@ -236,11 +237,11 @@ fn after(name: &Finder<'_>, line: &[u8]) -> Option<i64> {
 }
 
 impl Client {
-    fn sees(&mut self, number: u64, faults: &mut Faults) {
-        if number >= self.next {
-            self.missing.extend(self.next..number);
-            self.next = number + 1;
-        } else if self.missing.remove(&number) {
+    fn sees(&mut self, offset: u64, faults: &mut Faults) {
+        if offset >= self.next {
+            self.missing.extend(self.next..offset);
+            self.next = offset + 1;
+        } else if self.missing.remove(&offset) {
             faults.out_of_order += 1;
         } else {
             faults.repeated += 1;
@@ -257,35 +258,33 @@ mod tests {
     fn client() -> (Client, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::from_std(Std::connect(listener.local_addr().unwrap()).unwrap());
-        (Client { stream, partial: Vec::new(), next: 0, missing: HashSet::new() }, listener)
+        (Client { stream, partial: Vec::new(), next: 1, missing: HashSet::new() }, listener)
     }
 
-    fn push(number: u64) -> String {
-        format!(
-            "{{\"push\":{{\"channel\":\"bench:a\",\"pub\":{{\"data\":{{\"n\":{number},\"t\":40}},\"offset\":7}}}}}}"
-        )
+    fn push(offset: u64) -> String {
+        format!("{{\"push\":{{\"channel\":\"bench:a\",\"pub\":{{\"data\":{{\"t\":40}},\"offset\":{offset}}}}}}}")
     }
 
     #[test]
     fn publications_are_found_in_whole_frames_only() {
         let ((mut client, _listener), mut seen) = (client(), Seen::default());
-        let text = [push(0), "{\"id\":3,\"subscribe\":{}}".to_owned(), push(1)].join("\n");
+        let text = [push(1), "{\"id\":3,\"subscribe\":{}}".to_owned(), push(2)].join("\n");
         let mut bytes = vec![0x81, 126];
         bytes.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
         bytes.extend(text.as_bytes());
         let whole = bytes.len();
         bytes.extend([0x81, 50, b'{']);
         assert_eq!(Lines::new().take(&bytes, 100, &mut client, &mut seen).unwrap(), whole);
-        assert_eq!((seen.latencies, seen.faults, client.next), (vec![60, 60], Faults::default(), 2));
+        assert_eq!((seen.latencies, seen.faults, client.next), (vec![60, 60], Faults::default(), 3));
     }
 
     #[test]
     fn each_fault_is_counted_as_what_it_is() {
         let ((mut client, _listener), mut faults) = (client(), Faults::default());
-        for number in [0, 2, 2, 1, 5] {
-            client.sees(number, &mut faults);
+        for offset in [1, 3, 3, 2, 6] {
+            client.sees(offset, &mut faults);
         }
         assert_eq!(faults, Faults { lost: 0, repeated: 1, out_of_order: 1 });
-        assert_eq!(client.missing, HashSet::from([3, 4]));
+        assert_eq!(client.missing, HashSet::from([4, 5]));
     }
 }
