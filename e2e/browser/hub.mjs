@@ -1,10 +1,9 @@
 // A hub that knows nothing but its configuration, killed and started again at will.
-import { spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { executable, freePort, running } from './product.mjs';
+import { Program } from './program.mjs';
 
 const secret = 'the secret of the conformance tests';
 const key = 'the key of the conformance tests';
@@ -23,8 +22,7 @@ const everything = {
 
 export class Hub {
     #directory = mkdtempSync(join(tmpdir(), 'roomcast-hub-'));
-    #process;
-    #log = '';
+    #program;
 
     static async start() {
         const hub = new Hub();
@@ -38,40 +36,27 @@ export class Hub {
                 ],
             },
         };
-        writeFileSync(join(hub.#directory, 'hub.json'), JSON.stringify(config));
-        hub.port = await freePort();
+        const file = join(hub.#directory, 'hub.json');
+        writeFileSync(file, JSON.stringify(config));
+        hub.#program = await Program.of('hub', '--hub-config', file);
         await hub.start();
         return hub;
     }
 
     get origin() {
-        return `http://127.0.0.1:${this.port}`;
+        return this.#program.origin;
     }
 
     get websocket() {
-        return `ws://127.0.0.1:${this.port}/connection/websocket`;
+        return this.#program.websocket;
     }
 
     async start() {
-        const args = ['hub', '--listen', `127.0.0.1:${this.port}`, '--hub-config', join(this.#directory, 'hub.json')];
-        this.#process = spawn(executable, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-        running.add(this.#process);
-        this.#process.stderr.on('data', (text) => (this.#log += text));
-        await new Promise((ready, failed) => {
-            this.#process.stdout.on('data', (text) => {
-                this.#log += text;
-                if (this.#log.includes('is ready at')) ready();
-            });
-            this.#process.once('exit', (code) => failed(new Error(`the hub ended with ${code}:\n${this.#log}`)));
-        });
-        this.#log = '';
+        await this.#program.start();
     }
 
     async kill() {
-        const ended = new Promise((exit) => this.#process.once('exit', exit));
-        this.#process.kill('SIGKILL');
-        await ended;
-        running.delete(this.#process);
+        await this.#program.end('SIGKILL');
     }
 
     async stop() {

@@ -1,80 +1,45 @@
 // The product as a user starts it: `roomcast demo` on a database of its own, killed and started again at will.
-import { spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { Program } from './program.mjs';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
-export const executable = process.env.ROOMCAST_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'debug', 'roomcast');
 // The embedded PostgreSQL of a root process runs as another user, who cannot look into a private TMPDIR.
 const scratch = process.getuid?.() === 0 ? '/var/tmp' : tmpdir();
 
-export async function freePort() {
-    const server = createServer().listen(0, '127.0.0.1');
-    await new Promise((listening) => server.once('listening', listening));
-    const { port } = server.address();
-    await new Promise((closed) => server.close(closed));
-    return port;
-}
-
-/** What runs now: nothing of it outlives the tests, however they end. */
-export const running = new Set();
-process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')));
-
 export class Product {
     #directory = mkdtempSync(join(scratch, 'roomcast-e2e-'));
-    #process;
-    #log = '';
+    #program;
 
     static async start() {
         const product = new Product();
         chmodSync(product.#directory, 0o755);
-        product.port = await freePort();
+        product.#program = await Program.of('demo', '--data-dir', join(product.#directory, 'data'));
         await product.start();
         return product;
     }
 
     get origin() {
-        return `http://127.0.0.1:${this.port}`;
+        return this.#program.origin;
     }
 
     get websocket() {
-        return `ws://127.0.0.1:${this.port}/connection/websocket`;
+        return this.#program.websocket;
     }
 
     async start() {
-        const args = ['demo', '--listen', `127.0.0.1:${this.port}`, '--data-dir', join(this.#directory, 'data')];
-        this.#process = spawn(executable, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-        running.add(this.#process);
-        this.#process.stderr.on('data', (text) => (this.#log += text));
-        await new Promise((ready, failed) => {
-            this.#process.stdout.on('data', (text) => {
-                this.#log += text;
-                if (this.#log.includes(`is ready at ${this.origin}`)) ready();
-            });
-            this.#process.once('exit', (code) => failed(new Error(`roomcast ended with ${code}:\n${this.#log}`)));
-        });
-        this.#log = '';
+        await this.#program.start();
     }
 
     /** kill -9; the embedded PostgreSQL goes with it. */
     async kill() {
-        await this.#end('SIGKILL');
+        await this.#program.end('SIGKILL');
     }
 
     /** Ctrl-C, and everything it wrote is removed. */
     async stop() {
-        await this.#end('SIGINT');
+        await this.#program.end('SIGINT');
         rmSync(this.#directory, { recursive: true, force: true });
-    }
-
-    async #end(signal) {
-        const ended = new Promise((exit) => this.#process.once('exit', exit));
-        this.#process.kill(signal);
-        await ended;
-        running.delete(this.#process);
     }
 
     /** Signs one of the demo's people in over HTTP. */
