@@ -10,6 +10,7 @@ mod codes;
 mod config;
 mod connection;
 mod context;
+mod decoder;
 mod dispatch;
 mod emulation;
 mod frame;

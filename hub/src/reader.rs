@@ -1,126 +1,162 @@
-//! Reads one socket: tungstenite with small buffers, its own words (pong, close) sent like all others.
-//!
-//! Its default read buffer of 128 KiB is filled with zeros before every read: it would cost half of the hub's speed
-//! and most of its memory.
+//! Reads one socket. A connection that says nothing has no buffer: what comes is read into the thread's, and only what
+//! makes no whole frame yet, or stands behind a message that is still worked on, is kept with the connection.
 
 use std::{
-    io::{self, ErrorKind},
-    pin::Pin,
+    cell::RefCell,
+    future::poll_fn,
+    io::ErrorKind,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
-use futures_util::StreamExt;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Error, Message,
-        protocol::{Role, WebSocketConfig},
-    },
+use tokio::net::TcpStream;
+
+use crate::{
+    codes::Disconnect,
+    connection::Connection,
+    decoder::{Broken, Decoder, Event},
+    frame,
+    hub::Inner,
+    session::Session,
 };
 
-use crate::{codes::Disconnect, connection::Connection, hub::Inner, session::Session};
+/// Commands are small; a longer message takes several reads.
+const BUFFER: usize = 16 << 10;
 
-const READ_BUFFER: usize = 512;
+thread_local! {
+    /// Shared by the thread's connections: used between two awaits, never across one.
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into());
+}
+
+/// What to do next.
+enum Step {
+    Handle(Vec<u8>),
+    /// The peer has gone, or has said that it goes.
+    End,
+}
+
+struct Reader {
+    session: Session,
+    decoder: Decoder,
+    /// What has come and was not decoded.
+    rest: Vec<u8>,
+}
 
 /// Serves a socket to its end. `first` are bytes that came together with the upgrade request.
-pub(crate) async fn run(hub: Arc<Inner>, connection: Arc<Connection>, first: Bytes) {
-    let mut session = Session::new(hub, connection);
-    let clean = read(&mut session, first).await;
-    if let Err(why) = clean {
-        session.connection.close(&why);
-        Box::pin(read_away(&session.connection)).await;
+pub(crate) async fn run(hub: Arc<Inner>, connection: Arc<Connection>, first: Vec<u8>) {
+    let decoder = Decoder::new(hub.context.config.max_frame_bytes);
+    let mut reader = Reader { session: Session::new(hub, connection), decoder, rest: first };
+    if let Err(why) = reader.read().await {
+        reader.session.connection.close(&why);
+        read_away(&reader.session.connection).await;
     }
-    session.connection.cut();
-    session.end().await;
+    reader.session.connection.cut();
+    Box::pin(reader.session.end()).await;
 }
 
-/// Ends when the peer has gone; fails when it no longer speaks WebSocket.
-async fn read(session: &mut Session, first: Bytes) -> Result<(), Disconnect> {
-    let most = session.hub.context.config.max_frame_bytes;
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
-        .max_write_buffer_size(READ_BUFFER)
-        .max_message_size(Some(most))
-        .max_frame_size(Some(most));
-    let wire = Reading(Arc::clone(&session.connection));
-    let mut socket = WebSocketStream::from_partially_read(wire, first.to_vec(), Role::Server, Some(config)).await;
-    while let Some(message) = socket.next().await {
-        let received = match message {
-            Ok(Message::Text(text)) => Bytes::from(text),
-            Ok(Message::Binary(bytes)) => bytes,
-            Ok(_) => continue,
-            Err(error) => return disconnect_for(&error).map_or(Ok(()), Err),
-        };
-        if session.connection.is_closing() {
-            continue; // only the peer's Close is of interest now
-        }
-        if let Err(why) = session.receive(&received).await {
-            session.connection.close(&why);
+impl Reader {
+    /// Ends when the peer has gone; fails when it no longer speaks WebSocket.
+    async fn read(&mut self) -> Result<(), Disconnect> {
+        loop {
+            match poll_fn(|context| self.poll_step(context)).await? {
+                // Boxed: what handles a command must not make every waiting connection large.
+                Step::Handle(message) => {
+                    if let Err(why) = Box::pin(self.session.receive(&message)).await {
+                        self.session.connection.close(&why);
+                    }
+                }
+                Step::End => return Ok(()),
+            }
         }
     }
-    Ok(())
+
+    fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Result<Step, Disconnect>> {
+        if !self.rest.is_empty()
+            && let Some(step) = self.take(&mut [])?
+        {
+            return Poll::Ready(Ok(step));
+        }
+        let connection = Arc::clone(&self.session.connection);
+        let Some(socket) = connection.wire.socket() else { return Poll::Ready(Ok(Step::End)) };
+        loop {
+            if ready!(socket.poll_read_ready(context)).is_err() {
+                return Poll::Ready(Ok(Step::End));
+            }
+            if let Some(step) = READ.with_borrow_mut(|buffer| self.read_into(buffer, socket))? {
+                return Poll::Ready(Ok(step));
+            }
+        }
+    }
+
+    /// `None` if more has to come first.
+    fn read_into(&mut self, buffer: &mut [u8], socket: &TcpStream) -> Result<Option<Step>, Disconnect> {
+        match socket.try_read(buffer) {
+            Ok(0) => Ok(Some(Step::End)),
+            Ok(count) => self.take(&mut buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(_) => Ok(Some(Step::End)),
+        }
+    }
+
+    /// Decodes what is kept and what has come, up to the next message.
+    fn take(&mut self, fresh: &mut [u8]) -> Result<Option<Step>, Disconnect> {
+        if self.rest.is_empty() {
+            let (used, step) = self.decode(fresh)?;
+            self.rest.extend_from_slice(&fresh[used..]);
+            return Ok(step);
+        }
+        let mut rest = std::mem::take(&mut self.rest);
+        rest.extend_from_slice(fresh);
+        let (used, step) = self.decode(&mut rest)?;
+        if used < rest.len() {
+            rest.drain(..used);
+            self.rest = rest;
+        }
+        Ok(step)
+    }
+
+    /// Answers what WebSocket itself asks, up to the next message. Says how many bytes that took.
+    fn decode(&mut self, bytes: &mut [u8]) -> Result<(usize, Option<Step>), Disconnect> {
+        let mut used = 0;
+        while let Some((length, event)) = self.decoder.step(&mut bytes[used..])? {
+            used += length;
+            let connection = &self.session.connection;
+            match event {
+                // Only the peer's Close is of interest to a connection that is being closed.
+                Event::Message(message) if !connection.is_closing() => {
+                    return Ok((used, Some(Step::Handle(message.into_owned()))));
+                }
+                Event::Message(_) | Event::Fragment | Event::Pong => {}
+                Event::Ping(payload) => connection.control(&frame::pong(payload)),
+                Event::Close(payload) => {
+                    connection.control(&frame::close_with(payload));
+                    return Ok((used, Some(Step::End)));
+                }
+            }
+        }
+        Ok((used, None))
+    }
 }
 
-/// The Close frame that answers a broken stream; `None` if there is nobody left to tell.
-fn disconnect_for(error: &Error) -> Option<Disconnect> {
-    match error {
-        Error::Capacity(_) => Some(Disconnect::TOO_BIG),
-        Error::Utf8(_) => Some(Disconnect::NOT_TEXT),
-        Error::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => None,
-        Error::Protocol(_) => Some(Disconnect::PROTOCOL_ERROR),
-        _ => None,
+impl From<Broken> for Disconnect {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Rule | Broken::Length => Self::PROTOCOL_ERROR,
+            Broken::NotText => Self::NOT_TEXT,
+            Broken::TooBig => Self::TOO_BIG,
+        }
     }
 }
 
 /// Reads to the end without looking: closing a socket with unread bytes would destroy the Close frame on its way.
 async fn read_away(connection: &Connection) {
-    let mut ignored = [0; READ_BUFFER];
     let Some(socket) = connection.wire.socket() else { return };
-    while socket.readable().await.is_ok() {
-        match socket.try_read(&mut ignored) {
+    while poll_fn(|context| socket.poll_read_ready(context)).await.is_ok() {
+        match READ.with_borrow_mut(|buffer| socket.try_read(buffer)) {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(_) => return,
         }
-    }
-}
-
-/// The socket as tungstenite sees it: reads are real, writes join the connection's queue and are never short.
-struct Reading(Arc<Connection>);
-
-impl AsyncRead for Reading {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            let Some(socket) = self.0.wire.socket() else { return Poll::Ready(Ok(())) };
-            ready!(socket.poll_read_ready(context))?;
-            match socket.try_read(buffer.initialize_unfilled()) {
-                Ok(read) => {
-                    buffer.advance(read);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-}
-
-impl AsyncWrite for Reading {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.control(&Bytes::copy_from_slice(bytes));
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }

@@ -13,12 +13,11 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::{Instrument, debug, debug_span, error};
+use tungstenite::handshake::derive_accept_key;
 
 use crate::{
     connection::{Connection, Limits},
@@ -99,7 +98,10 @@ fn settle(inner: &Arc<Inner>, upgraded: Upgraded) {
         debug!(%error, "the peer has gone already");
     }
     let Ok(stream) = stream.into_std() else { return };
-    let (id, inner, first) = (inner.context.registry.next_id(), Arc::clone(inner), parts.read_buf);
+    // A copy, nearly always of nothing: what hyper hands back holds on to the whole buffer that it had read into.
+    let first = parts.read_buf.to_vec();
+    drop(parts.read_buf);
+    let (id, inner) = (inner.context.registry.next_id(), Arc::clone(inner));
     let home = inner.home(id).home.clone();
     home.clone().spawn(async move {
         let Ok(socket) = TcpStream::from_std(stream) else { return };
@@ -111,7 +113,7 @@ fn settle(inner: &Arc<Inner>, upgraded: Upgraded) {
     });
 }
 
-async fn serve(inner: Arc<Inner>, connection: Arc<Connection>, first: Bytes) {
+async fn serve(inner: Arc<Inner>, connection: Arc<Connection>, first: Vec<u8>) {
     inner.admit(&connection);
     let span = debug_span!("connection", client = %connection.client);
     reader::run(inner, connection, first).instrument(span).await;

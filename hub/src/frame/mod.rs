@@ -26,6 +26,7 @@ pub(crate) const PING: Bytes = Bytes::from_static(&[0x81, 2, b'{', b'}']);
 
 const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;
+const PONG: u8 = 0x8a;
 /// Joining more than this saves nothing: the copy then costs what the call would.
 const LARGEST_WRITE: usize = 64 << 10;
 /// The longest header of an unmasked frame: opcode, 127, and a 64-bit length.
@@ -102,6 +103,20 @@ pub(crate) fn close(why: &Disconnect) -> Bytes {
     frame.raw(&why.code.to_be_bytes());
     frame.raw(why.reason.as_bytes());
     frame.finish_as(CLOSE).0
+}
+
+/// A Close frame with the payload of the one that it answers.
+pub(crate) fn close_with(payload: &[u8]) -> Bytes {
+    let mut frame = FrameWriter::with_capacity(payload.len());
+    frame.raw(payload);
+    frame.finish_as(CLOSE).0
+}
+
+/// The answer to a Ping frame.
+pub(crate) fn pong(payload: &[u8]) -> Bytes {
+    let mut frame = FrameWriter::with_capacity(payload.len());
+    frame.raw(payload);
+    frame.finish_as(PONG).0
 }
 
 /// The messages in whole frames of ours; a Close frame as the push that says the same.

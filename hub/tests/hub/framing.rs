@@ -1,7 +1,21 @@
 //! What counts as a message, and how a client that breaks the rules is told.
 
+use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::{
+        CloseFrame,
+        frame::{
+            Frame,
+            coding::{Data, OpCode},
+        },
+    },
+};
 
 use crate::TestHub;
 
@@ -56,9 +70,14 @@ async fn a_message_over_64_kib_ends_with_1009() {
 async fn broken_websocket_frames_end_with_their_code() {
     let hub = TestHub::start().await;
     for (bytes, code) in [
-        (vec![0x81, 2, b'{', b'}'], 1002),          // not masked
-        (vec![0xf1, 0x80, 0, 0, 0, 0], 1002),       // reserved bits
-        (vec![0x81, 0x81, 0, 0, 0, 0, 0xff], 1007), // not UTF-8
+        (vec![0x81, 2, b'{', b'}'], 1002),                      // not masked
+        (vec![0xf1, 0x80, 0, 0, 0, 0], 1002),                   // reserved bits
+        (vec![0x81, 0x81, 0, 0, 0, 0, 0xff], 1007),             // not UTF-8
+        (vec![0x80, 0x80, 0, 0, 0, 0], 1002),                   // continues nothing
+        (vec![0x09, 0x80, 0, 0, 0, 0], 1002),                   // a ping in parts
+        (vec![0x83, 0x80, 0, 0, 0, 0], 1002),                   // an unknown opcode
+        (vec![0x81, 0xfe, 0, 2, 0, 0, 0, 0, b'{', b'}'], 1002), // a length in the wrong form
+        (vec![0x88, 0x82, 0, 0, 0, 0, 3, 237], 1002),           // a code that nobody may send
         (vec![0x81, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0], 1009), // longer than memory
     ] {
         let (mut client, _) = hub.connect("7").await;
@@ -74,4 +93,51 @@ async fn a_line_break_inside_data_does_not_leave_the_hub() {
     let row = protocol::Command::parse("publish", "{\"channel\":\"user:7\",\"data\":{\n\"a\":\n1}}").unwrap();
     hub.execute(row).await;
     assert_eq!(client.next().await, json!({"push": {"channel": "user:7", "pub": {"data": {"a": 1}}}}));
+}
+
+/// A part of a text message; the client's library masks it.
+fn part(kind: Data, last: bool, text: &str) -> Message {
+    Message::Frame(Frame::message(text.to_owned(), OpCode::Data(kind), last))
+}
+
+#[tokio::test]
+async fn a_message_may_come_in_parts_and_a_ping_between_them_is_answered_first() {
+    let hub = TestHub::start().await;
+    let (mut client, _) = hub.connect("7").await;
+    client.socket.send(part(Data::Text, false, "{\"id\":2,\"r")).await.unwrap();
+    client.socket.send(Message::Ping("are you there?".into())).await.unwrap();
+    client.socket.send(part(Data::Continue, false, "")).await.unwrap();
+    client.socket.send(part(Data::Continue, true, "pc\":{}}")).await.unwrap();
+    assert_eq!(client.socket.next().await.unwrap().unwrap(), Message::Pong("are you there?".into()));
+    assert_eq!(client.next().await["id"], 2);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_is_answered_with_its_own_code() {
+    let hub = TestHub::start().await;
+    for close in [None, Some(CloseFrame { code: 4001.into(), reason: "enough".into() })] {
+        let (mut client, _) = hub.connect("7").await;
+        client.socket.send(Message::Close(close.clone())).await.unwrap();
+        assert_eq!(client.socket.next().await.unwrap().unwrap(), Message::Close(close));
+        assert!(client.socket.next().await.is_none(), "the hub ends the socket");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_together_with_the_upgrade_request_is_not_lost() {
+    let hub = TestHub::start().await;
+    let mut stream = TcpStream::connect(hub.address).await.unwrap();
+    let request = "GET /connection/websocket HTTP/1.1\r\nhost: hub\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                   sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let ping = [0x89, 0x82, 0, 0, 0, 0, b'h', b'i'];
+    // The end of the second ping comes later.
+    stream.write_all(&[request.as_bytes(), &ping, &ping[..7]].concat()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(&[0x8a, 2, b'h', b'i']) {
+        assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "the hub hung up");
+    }
+    stream.write_all(&ping[7..]).await.unwrap();
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, [0x8a, 2, b'h', b'i']);
 }
