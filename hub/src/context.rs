@@ -13,6 +13,7 @@ use crate::{
     authority::{Authority, AuthorityError},
     config::HubConfig,
     emulation::Sessions,
+    nodes::Nodes,
     registry::Registry,
     token::TokenVerifier,
 };
@@ -25,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) gate: Gate,
     /// Clients without a socket.
     pub(crate) sessions: Sessions,
+    /// The other nodes, if the hub has any.
+    pub(crate) nodes: Option<Nodes>,
     /// The number that the next channel is given.
     pub(crate) next_channel: AtomicU32,
     /// The runtime that started the hub. The authority is asked there: its database connections belong to it.

@@ -130,6 +130,19 @@ impl Inner {
         connections
     }
 
+    /// Could the command be carried out, as far as its channels go?
+    pub(crate) fn check(&self, command: &Command) -> Result<(), ErrorCode> {
+        let channels = match command {
+            Command::Publish(publish) => std::slice::from_ref(&publish.channel),
+            Command::Broadcast(broadcast) => &broadcast.channels,
+            Command::Subscribe(subscribe) => std::slice::from_ref(&subscribe.channel),
+            Command::Unsubscribe(unsubscribe) => std::slice::from_ref(&unsubscribe.channel),
+            Command::HistoryRemove(remove) => std::slice::from_ref(&remove.channel),
+            Command::Disconnect(_) | Command::Refresh(_) => &[],
+        };
+        channels.iter().try_for_each(|channel| self.known(channel).map(|_| ()))
+    }
+
     /// Who counts in the channel; an error for one that cannot be.
     pub(crate) fn known(&self, channel: &Channel) -> Result<Counting, ErrorCode> {
         if channel.as_str().len() > self.context.config.channel_max_length {

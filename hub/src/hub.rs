@@ -24,6 +24,7 @@ use crate::{
     context::Context,
     emulation::{self, Sessions},
     metrics,
+    nodes::{Bus, Nodes},
     registry::Registry,
     shard::{self, ShardCommand, ShardHandle, end_of},
     token::TokenVerifier,
@@ -94,6 +95,22 @@ pub(crate) enum Outcome {
 impl Hub {
     /// Starts the shards. `authority` is asked on the runtime that this is called in.
     pub fn start(config: HubConfig, authority: Arc<dyn Authority>) -> Result<Self, HubError> {
+        Self::start_as(Uuid::new_v4(), config, authority, None)
+    }
+
+    /// Starts a hub that is one with the others on `bus`. It hears them by [`Hub::hear`], which whoever listens to the
+    /// bus calls from now on. `bus` is used on the runtime that this is called in.
+    pub fn start_among(config: HubConfig, authority: Arc<dyn Authority>, bus: Arc<dyn Bus>) -> Result<Self, HubError> {
+        let node = Uuid::new_v4();
+        Self::start_as(node, config, authority, Some(Nodes::new(node, bus)))
+    }
+
+    fn start_as(
+        node: Uuid,
+        config: HubConfig,
+        authority: Arc<dyn Authority>,
+        nodes: Option<Nodes>,
+    ) -> Result<Self, HubError> {
         config.check()?;
         metrics::describe();
         let context = Arc::new(Context {
@@ -102,6 +119,7 @@ impl Hub {
             registry: Registry::default(),
             gate: Gate::default(),
             sessions: Sessions::default(),
+            nodes,
             next_channel: AtomicU32::new(1),
             runtime: runtime::Handle::try_current()?,
             tasks: TaskTracker::new(),
@@ -112,7 +130,7 @@ impl Hub {
         let (shards, threads) = started.collect::<Result<(Vec<_>, Vec<_>), _>>()?;
         info!(shards = shards.len(), "the hub delivers on {} threads", shards.len());
         let threads = parking_lot::Mutex::new(threads);
-        let inner = Inner { context, node: Uuid::new_v4(), started: Instant::now(), shards, threads };
+        let inner = Inner { context, node, started: Instant::now(), shards, threads };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -126,28 +144,19 @@ impl Hub {
     }
 
     /// Hands commands to the shards, in order; one outcome each. Waits while the shards are behind.
+    ///
+    /// This node alone carries them out: among others, it is for what each of them is told from elsewhere.
     pub async fn execute(&self, commands: Vec<Command>) -> Vec<Result<Accepted, Rejection>> {
-        let mut outcomes = Vec::with_capacity(commands.len());
-        let mut queues: Vec<Vec<ShardCommand>> = self.inner.shards.iter().map(|_| Vec::new()).collect();
-        for command in commands {
-            outcomes.push(self.inner.prepare(command, |shard, command| queues[shard].push(command)));
+        let outcomes = settle(self.inner.enqueue(commands).await).await;
+        outcomes.into_iter().map(|outcome| outcome.map_err(Rejection::from)).collect()
+    }
+
+    /// Carries out what this node was asked to do: on every node, if there are others.
+    pub(crate) async fn command(&self, commands: Vec<Command>) -> Vec<Result<Accepted, Rejection>> {
+        match &self.inner.context.nodes {
+            None => self.execute(commands).await,
+            Some(nodes) => self.inner.say_commands(nodes, commands).await,
         }
-        for (shard, queue) in self.inner.shards.iter().zip(queues) {
-            if !enqueue(shard, queue).await {
-                return outcomes.iter().map(|_| Err(Rejection::from(ErrorCode::INTERNAL))).collect();
-            }
-        }
-        let mut results = Vec::with_capacity(outcomes.len());
-        for outcome in outcomes {
-            results.push(match outcome {
-                Ok(Outcome::Now(accepted)) => Ok(accepted),
-                Ok(Outcome::Later(position)) => {
-                    position.await.map(Accepted::from).map_err(|_| ErrorCode::INTERNAL.into())
-                }
-                Err(error) => Err(error.into()),
-            });
-        }
-        results
     }
 
     /// True while every shard runs and new clients are taken.
@@ -235,8 +244,16 @@ impl Inner {
         self.watch(connection);
     }
 
-    /// Publishes for a client.
+    /// Publishes for a client: on every node, if there are others.
     pub(crate) async fn publish(&self, publish: Publish, publisher: Bytes) -> Result<Accepted, ErrorCode> {
+        if let Some(nodes) = &self.context.nodes {
+            return self.say_publication(nodes, publish, &publisher).await;
+        }
+        self.enqueue_publication(publish, publisher).await?.settle().await
+    }
+
+    /// Hands a client's publication to its shard.
+    pub(crate) async fn enqueue_publication(&self, publish: Publish, publisher: Bytes) -> Result<Outcome, ErrorCode> {
         let mut prepared = None;
         let outcome =
             self.prepare_publish(publish, Some(publisher), |shard, command| prepared = Some((shard, command)))?;
@@ -245,9 +262,49 @@ impl Inner {
         {
             return Err(ErrorCode::INTERNAL);
         }
-        match outcome {
-            Outcome::Now(accepted) => Ok(accepted),
-            Outcome::Later(position) => position.await.map(Accepted::from).map_err(|_| ErrorCode::INTERNAL),
+        Ok(outcome)
+    }
+
+    /// Hands commands to the shards, in order.
+    pub(crate) async fn enqueue(&self, commands: Vec<Command>) -> Vec<Result<Outcome, ErrorCode>> {
+        let mut outcomes = Vec::with_capacity(commands.len());
+        let mut queues: Vec<Vec<ShardCommand>> = self.shards.iter().map(|_| Vec::new()).collect();
+        for command in commands {
+            outcomes.push(self.prepare(command, |shard, command| queues[shard].push(command)));
+        }
+        for (shard, queue) in self.shards.iter().zip(queues) {
+            if !enqueue(shard, queue).await {
+                return outcomes.iter().map(|_| Err(ErrorCode::INTERNAL)).collect();
+            }
+        }
+        outcomes
+    }
+
+    /// Has every shard find out what its channels have missed.
+    pub(crate) async fn lost_track(&self) {
+        for shard in &self.shards {
+            shard.queue.send(ShardCommand::LostTrack).await.ok(); // it has ended
+        }
+    }
+}
+
+/// Waits until what was handed over has been counted, where the hub counts.
+pub(crate) async fn settle(outcomes: Vec<Result<Outcome, ErrorCode>>) -> Vec<Result<Accepted, ErrorCode>> {
+    let mut results = Vec::with_capacity(outcomes.len());
+    for outcome in outcomes {
+        results.push(match outcome {
+            Ok(outcome) => outcome.settle().await,
+            Err(error) => Err(error),
+        });
+    }
+    results
+}
+
+impl Outcome {
+    async fn settle(self) -> Result<Accepted, ErrorCode> {
+        match self {
+            Self::Now(accepted) => Ok(accepted),
+            Self::Later(position) => position.await.map(Accepted::from).map_err(|_| ErrorCode::INTERNAL),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The sockets: delivers publications to browsers over the Centrifuge client protocol.
 //!
 //! A hub knows no database and no Kafka. It is told what to deliver ([`Hub::execute`], or its server API) and asks an
-//! [`Authority`] who may hear what. Per channel it delivers each publication exactly once, in order, without a hole.
+//! [`Authority`] who may hear what. Several hubs are one over a [`Bus`]. Per channel it delivers each publication exactly once, in order, without a hole.
 
 mod admission;
 mod api;
@@ -18,6 +18,7 @@ mod heartbeat;
 mod history;
 mod hub;
 mod metrics;
+mod nodes;
 mod questions;
 mod reader;
 mod registry;
@@ -35,3 +36,4 @@ mod wire;
 pub use authority::{Access, Alone, Authority, AuthorityError, Backlog, Subscription};
 pub use config::{ChannelOptions, ConfigFile, HubConfig};
 pub use hub::{Accepted, Hub, HubError, Rejection};
+pub use nodes::{Bus, BusError};

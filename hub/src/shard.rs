@@ -225,6 +225,11 @@ impl Shard {
                     stream.forget();
                 }
             }
+            ShardCommand::LostTrack => {
+                for state in self.channels.values_mut() {
+                    state.lose_track(&mut self.desk);
+                }
+            }
             ShardCommand::Backlog(read) => {
                 if let Some(state) = self.channels.get_mut(&read.channel) {
                     state.take_backlog(*read, &mut self.desk);

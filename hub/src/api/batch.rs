@@ -56,7 +56,7 @@ pub(super) async fn answer(hub: &Hub, body: &[u8]) -> Result<Answer, NotJson> {
 }
 
 async fn carry_out(hub: &Hub, steps: Vec<Step>, commands: Vec<Command>, replies: &mut Vec<Bytes>) {
-    let mut outcomes = hub.execute(commands).await.into_iter();
+    let mut outcomes = hub.command(commands).await.into_iter();
     for step in steps {
         replies.push(match step {
             Step::Refused(rejection) => reply("error", Err(rejection)),

@@ -121,10 +121,10 @@ async fn command(hub: &Hub, method: &str, body: &[u8]) -> Result<Answer, NotJson
         Err(rejection) => Err(rejection),
         Ok(Command::Broadcast(broadcast)) => {
             let publishes = each_channel(broadcast).map(Command::Publish).collect();
-            Ok(responses(hub.execute(publishes).await))
+            Ok(responses(hub.command(publishes).await))
         }
         Ok(command) => {
-            let outcome = hub.execute(vec![command]).await.pop();
+            let outcome = hub.command(vec![command]).await.pop();
             outcome.unwrap_or_else(|| Err(ErrorCode::INTERNAL.into())).map(|accepted| encode(&accepted))
         }
     })

@@ -65,6 +65,8 @@ pub struct HubConfig {
     pub recovery_bytes: usize,
     /// How long the authority may take to answer.
     pub authority_timeout: Duration,
+    /// How long the bus between the nodes, and the other nodes, may take to answer; then it is error 100.
+    pub bus_timeout: Duration,
     /// Commands that may wait for a shard; beyond it [`Hub::execute`](crate::Hub::execute) waits.
     pub shard_queue: usize,
     /// A channel that nobody hears and nothing was published to for this long is forgotten.
@@ -105,6 +107,7 @@ impl Default for HubConfig {
             recovery_limit: 2_000,
             recovery_bytes: 1 << 20,
             authority_timeout: Duration::from_secs(5),
+            bus_timeout: Duration::from_secs(5),
             shard_queue: 16_384,
             idle_channel_ttl: Duration::from_mins(5),
             idle_channel_limit: 10_000,

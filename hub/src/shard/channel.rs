@@ -72,8 +72,7 @@ impl ChannelState {
             touched: Instant::now(),
         };
         if counted_here {
-            let epoch = Uuid::new_v4().simple().to_string();
-            state.stream = Some(state.stream_at(Position { epoch: epoch[..8].into(), offset: Offset(0) }, held_limit));
+            state.stream = Some(state.stream_at(fresh_start(), held_limit));
         }
         state
     }
@@ -352,4 +351,10 @@ impl ChannelState {
             desk.dirty.push(self.name.clone());
         }
     }
+}
+
+/// The beginning of a channel that the hub counts, in an epoch that never was.
+pub(super) fn fresh_start() -> Position {
+    let epoch = Uuid::new_v4().simple().to_string();
+    Position { epoch: epoch[..8].into(), offset: Offset(0) }
 }

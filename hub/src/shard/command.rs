@@ -51,6 +51,8 @@ pub(crate) enum ShardCommand {
     History(Channel, HistoryQuestion, oneshot::Sender<Result<HistoryPage, ErrorCode>>),
     /// Forget what was said.
     ForgetHistory(Channel),
+    /// Publications may have been lost on their way here.
+    LostTrack,
     /// The authority has answered.
     Backlog(Box<BacklogRead>),
     /// Which channels are heard, and by how many?

@@ -8,10 +8,10 @@ use tracing::{debug, warn};
 use super::{
     Desk,
     backlog::{self, BacklogRead, Past},
-    channel::ChannelState,
+    channel::{ChannelState, fresh_start},
     join::Join,
 };
-use crate::{authority::AuthorityError, codes::ErrorCode, sequencer::Arrival, stream::Stream};
+use crate::{authority::AuthorityError, codes::ErrorCode, config::Counting, sequencer::Arrival, stream::Stream};
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(5);
@@ -45,6 +45,15 @@ impl ChannelState {
         self.healing.reading = true;
         desk.counters.reads += 1;
         backlog::read(&desk.context, desk.queue.clone(), self.name.clone(), after);
+    }
+
+    /// Publications may have been lost on their way here, and nobody knows which.
+    pub(super) fn lose_track(&mut self, desk: &mut Desk) {
+        match self.options.counting() {
+            Counting::Hub => self.restart(fresh_start(), desk),
+            Counting::Truth if !self.subscribers.is_empty() || !self.waiting.is_empty() => self.read(None, desk),
+            Counting::Truth | Counting::Nobody => {}
+        }
     }
 
     /// The authority has answered.
