@@ -1,9 +1,12 @@
 //! What the hub asks the truth: which channels a user hears, whether they may hear one, and what was said meanwhile.
 //!
-//! In one process the hub calls these functions; over HTTP they are `/internal/*`.
+//! In one process the hub calls these functions; over HTTP they are `/internal/*`. When thousands come back at once it asks
+//! for many of them together.
 
-use protocol::{Channel, ChatEvent, Offset, Position, UserId};
-use serde::Serialize;
+use std::collections::HashMap;
+
+use protocol::{Channel, ChatEvent, Offset, Position, RoomId, UserId};
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use sqlx::PgPool;
 
@@ -17,6 +20,15 @@ pub struct Subscription {
     /// The newest line, for channels that the truth counts.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
+}
+
+/// May this user hear this channel?
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// The `sub` of the client's token. Only users of the backend have numbers, and only they may hear anything.
+    pub user: String,
+    /// The channel.
+    pub channel: Channel,
 }
 
 /// Whether a user may hear a channel.
@@ -47,29 +59,42 @@ pub struct Publication {
     pub data: Box<RawValue>,
 }
 
-/// All channels of a user: everybody's, their own, and their rooms. A name that is no user's id has none.
-pub async fn subscriptions(db: &PgPool, user: &str) -> sqlx::Result<Vec<Subscription>> {
-    let Ok(user) = user.parse::<UserId>() else { return Ok(Vec::new()) };
+/// All channels of each of these users, in their order: everybody's, their own, and their rooms. One query for all.
+pub async fn subscriptions(db: &PgPool, users: &[UserId]) -> sqlx::Result<Vec<Vec<Subscription>>> {
     let mut conn = db.acquire().await?;
-    let rooms = store::rooms::positions(&mut conn, user).await?;
-    let uncounted = [Channel::everybody(), Channel::user(user)];
-    let uncounted = uncounted.into_iter().map(|channel| Subscription { channel, position: None });
-    let rooms = rooms
-        .into_iter()
-        .map(|(room, position)| Subscription { channel: Channel::room(room), position: Some(position) });
-    Ok(uncounted.chain(rooms).collect())
+    let mut rooms: HashMap<UserId, Vec<Subscription>> = HashMap::with_capacity(users.len());
+    for (user, room, position) in store::rooms::positions(&mut conn, users).await? {
+        rooms.entry(user).or_default().push(Subscription { channel: Channel::room(room), position: Some(position) });
+    }
+    let of = |user: &UserId| {
+        let uncounted = [Channel::everybody(), Channel::user(*user)];
+        let uncounted = uncounted.into_iter().map(|channel| Subscription { channel, position: None });
+        uncounted.chain(rooms.get(user).into_iter().flatten().cloned()).collect()
+    };
+    Ok(users.iter().map(of).collect())
 }
 
+/// The answers to these questions, in their order; at most one query for all.
+///
 /// Members may hear their rooms, everybody their own channel and everybody's, nobody anything else.
-pub async fn access(db: &PgPool, user: &str, channel: &Channel) -> sqlx::Result<Access> {
-    let denied = Access { granted: false, position: None };
-    let Ok(user) = user.parse::<UserId>() else { return Ok(denied) };
-    if let Some(room) = channel.room_id() {
-        let mut conn = db.acquire().await?;
-        let position = store::rooms::position_for(&mut conn, room, user).await?;
-        return Ok(position.map_or(denied, |position| Access { granted: true, position: Some(position) }));
-    }
-    Ok(Access { granted: channel.user_id() == Some(user) || *channel == Channel::everybody(), ..denied })
+pub async fn access(db: &PgPool, questions: &[Question]) -> sqlx::Result<Vec<Access>> {
+    let member = |question: &Question| question.channel.room_id().zip(question.user.parse().ok());
+    let pairs: Vec<(RoomId, UserId)> = questions.iter().filter_map(member).collect();
+    let positions = match pairs.as_slice() {
+        [] => HashMap::new(),
+        pairs => store::rooms::positions_for(&mut *db.acquire().await?, pairs).await?,
+    };
+    let answer = |question: &Question| {
+        let position = member(question).and_then(|pair| positions.get(&pair)).cloned();
+        Access { granted: position.is_some() || is_open(question), position }
+    };
+    Ok(questions.iter().map(answer).collect())
+}
+
+/// Channels that no table knows.
+fn is_open(Question { user, channel }: &Question) -> bool {
+    let Ok(user) = user.parse::<UserId>() else { return false };
+    channel.user_id() == Some(user) || *channel == Channel::everybody()
 }
 
 /// What was said on a channel after `after`, at most `limit` lines. None: the truth does not count this channel.

@@ -2,29 +2,42 @@
 
 use axum::{
     Router,
-    extract::{Path, State},
-    routing::get,
+    extract::{DefaultBodyLimit, State},
+    routing::{get, post},
 };
-use protocol::{Channel, Offset};
+use protocol::{Channel, Offset, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ApiError, ApiState,
-    authority::{self, Access, Backlog, Subscription},
+    authority::{self, Access, Backlog, Question, Subscription},
     extract::{Json, Query},
 };
 
 const LARGEST_BACKLOG: u32 = 1000;
+/// A hub asks for hundreds at a time.
+const MAX_BODY_BYTES: usize = 1 << 20;
 
+#[derive(Deserialize)]
+struct Users {
+    users: Vec<UserId>,
+}
+
+/// Those of each user, in the order in which they were asked for.
 #[derive(Serialize)]
 struct Subscriptions {
-    subscriptions: Vec<Subscription>,
+    subscriptions: Vec<Vec<Subscription>>,
 }
 
 #[derive(Deserialize)]
-struct AccessQuery {
-    user: String,
-    channel: Channel,
+struct Questions {
+    questions: Vec<Question>,
+}
+
+/// In the order of the questions.
+#[derive(Serialize)]
+struct Answers {
+    answers: Vec<Access>,
 }
 
 #[derive(Deserialize)]
@@ -37,20 +50,24 @@ struct BacklogQuery {
 
 pub(super) fn router() -> Router<ApiState> {
     Router::new()
-        .route("/internal/users/{user}/subscriptions", get(subscriptions))
-        .route("/internal/access", get(access))
+        .route("/internal/subscriptions", post(subscriptions))
+        .route("/internal/access", post(access))
         .route("/internal/backlog", get(backlog))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }
 
 async fn subscriptions(
     State(state): State<ApiState>,
-    Path(user): Path<String>,
+    Json(Users { users }): Json<Users>,
 ) -> Result<Json<Subscriptions>, ApiError> {
-    Ok(Json(Subscriptions { subscriptions: authority::subscriptions(&state.db, &user).await? }))
+    Ok(Json(Subscriptions { subscriptions: authority::subscriptions(&state.db, &users).await? }))
 }
 
-async fn access(State(state): State<ApiState>, Query(query): Query<AccessQuery>) -> Result<Json<Access>, ApiError> {
-    Ok(Json(authority::access(&state.db, &query.user, &query.channel).await?))
+async fn access(
+    State(state): State<ApiState>,
+    Json(Questions { questions }): Json<Questions>,
+) -> Result<Json<Answers>, ApiError> {
+    Ok(Json(Answers { answers: authority::access(&state.db, &questions).await? }))
 }
 
 async fn backlog(State(state): State<ApiState>, Query(query): Query<BacklogQuery>) -> Result<Json<Backlog>, ApiError> {

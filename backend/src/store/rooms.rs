@@ -1,5 +1,7 @@
 //! Rooms as a person sees them, and the counters of a room that only the holder of its lock may move.
 
+use std::collections::HashMap;
+
 use protocol::{Author, ClientMessageId, Epoch, Kind, Offset, Position, RoomId, SCHEMA, TimelineEvent, UserId};
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -282,30 +284,41 @@ pub async fn lock(conn: &mut PgConnection, room: RoomId) -> sqlx::Result<Option<
     Ok(row.map(Head::from))
 }
 
-/// The newest line of each room of a user.
-pub async fn positions(conn: &mut PgConnection, user: UserId) -> sqlx::Result<Vec<(RoomId, Position)>> {
+/// The newest line of each room of these users, user by user.
+pub async fn positions(conn: &mut PgConnection, users: &[UserId]) -> sqlx::Result<Vec<(UserId, RoomId, Position)>> {
+    let users: Vec<i64> = users.iter().map(|user| user.0).collect();
     let rows = sqlx::query!(
-        "select r.id, r.epoch, r.version from members m join rooms r on r.id = m.room_id
-          where m.user_id = $1 order by r.id",
-        user.0
+        "select m.user_id, r.id, r.epoch, r.version from members m join rooms r on r.id = m.room_id
+          where m.user_id = any($1) order by m.user_id, r.id",
+        &users
     )
     .fetch_all(conn)
     .await?;
     let position = |epoch: String, version: i64| Position { epoch: epoch.into(), offset: version.into() };
-    Ok(rows.into_iter().map(|row| (RoomId(row.id), position(row.epoch, row.version))).collect())
+    let rows = rows.into_iter();
+    Ok(rows.map(|row| (UserId(row.user_id), RoomId(row.id), position(row.epoch, row.version))).collect())
 }
 
-/// The newest line of a room, for its members.
-pub async fn position_for(conn: &mut PgConnection, room: RoomId, user: UserId) -> sqlx::Result<Option<Position>> {
-    let row = sqlx::query!(
-        "select r.epoch, r.version from members m join rooms r on r.id = m.room_id
-          where m.room_id = $1 and m.user_id = $2",
-        room.0,
-        user.0
+/// For each of these pairs the newest line of the room, if the user is a member.
+pub async fn positions_for(
+    conn: &mut PgConnection,
+    pairs: &[(RoomId, UserId)],
+) -> sqlx::Result<HashMap<(RoomId, UserId), Position>> {
+    let (rooms, users): (Vec<i64>, Vec<i64>) = pairs.iter().map(|(room, user)| (room.0, user.0)).unzip();
+    let rows = sqlx::query!(
+        "select m.room_id, m.user_id, r.epoch, r.version
+           from unnest($1::bigint[], $2::bigint[]) as asked (room_id, user_id)
+           join members m using (room_id, user_id) join rooms r on r.id = m.room_id",
+        &rooms,
+        &users
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(row.map(|row| Position { epoch: row.epoch.into(), offset: row.version.into() }))
+    let rows = rows.into_iter().map(|row| {
+        let position = Position { epoch: row.epoch.into(), offset: row.version.into() };
+        ((RoomId(row.room_id), UserId(row.user_id)), position)
+    });
+    Ok(rows.collect())
 }
 
 /// The newest line of a room.

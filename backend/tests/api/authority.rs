@@ -2,14 +2,19 @@
 
 use axum::http::Method;
 use backend::authority;
-use protocol::{Channel, Offset, RoomId};
-use serde_json::json;
+use protocol::{Channel, Offset, RoomId, UserId};
+use serde_json::{Value, json};
 
 use crate::app::{App, INTERNAL_KEY, Reply};
 
 async fn ask(app: &App, path: &str) -> Reply {
     let request = app.stranger().request(Method::GET, path).header("authorization", &format!("Bearer {INTERNAL_KEY}"));
     request.send().await
+}
+
+async fn ask_for_many(app: &App, path: &str, questions: &Value) -> Reply {
+    let request = app.stranger().request(Method::POST, path).header("authorization", &format!("Bearer {INTERNAL_KEY}"));
+    request.json(questions).send().await
 }
 
 #[tokio::test]
@@ -21,35 +26,39 @@ async fn the_hub_learns_channels_positions_and_what_was_missed() {
     let epoch = alice.room(room).await["epoch"].clone();
     let (user, other) = (alice.id, bob.id);
 
-    let answer = ask(&app, &format!("/internal/users/{user}/subscriptions")).await.expect(200);
-    let expected = json!([
-        {"channel": "system:all"},
-        {"channel": format!("user:{user}")},
-        {"channel": format!("room:{room}"), "epoch": epoch, "offset": 2},
-    ]);
-    assert_eq!(answer["subscriptions"], expected);
-    let answer = ask(&app, "/internal/users/somebody/subscriptions").await.expect(200);
+    let nobody = UserId(999_999);
+    let answer = ask_for_many(&app, "/internal/subscriptions", &json!({"users": [other, user, nobody, user]})).await;
+    let answer = answer.expect(200);
+    let uncounted = |user: UserId| vec![json!({"channel": "system:all"}), json!({"channel": format!("user:{user}")})];
+    let rooms = vec![json!({"channel": format!("room:{room}"), "epoch": epoch, "offset": 2})];
+    let of_user = [uncounted(user), rooms].concat();
+    assert_eq!(answer["subscriptions"], json!([uncounted(other), of_user, uncounted(nobody), of_user]));
+    let answer = ask_for_many(&app, "/internal/subscriptions", &json!({"users": []})).await.expect(200);
     assert_eq!(answer, json!({"subscriptions": []}));
 
-    let access = async |user: &str, channel: String| {
-        ask(&app, &format!("/internal/access?user={user}&channel={channel}")).await.expect(200)
-    };
+    let (user, other) = (user.to_string(), other.to_string());
+    let question = |user: &str, channel: &str| json!({"user": user, "channel": channel});
+    let (room_name, own) = (format!("room:{room}"), format!("user:{user}"));
     let granted = json!({"granted": true, "position": {"epoch": epoch, "offset": 2}});
-    assert_eq!(access(&user.to_string(), format!("room:{room}")).await, granted);
-    assert_eq!(access(&user.to_string(), format!("user:{user}")).await, json!({"granted": true}));
-    assert_eq!(access(&user.to_string(), "system:all".to_owned()).await, json!({"granted": true}));
-    for (asking, channel) in [
-        (String::new(), "system:all".to_owned()),
-        (user.to_string(), "system:other".to_owned()),
-        (other.to_string(), format!("room:{room}")),
-        (other.to_string(), format!("user:{user}")),
-        (user.to_string(), "room:999".to_owned()),
-        (user.to_string(), "room:x".to_owned()),
-        (user.to_string(), "weather".to_owned()),
-        (String::new(), format!("room:{room}")),
-        ("nobody".to_owned(), "user:nobody".to_owned()),
-    ] {
-        assert_eq!(access(&asking, channel.clone()).await, json!({"granted": false}), "{asking} {channel}");
+    let cases = [
+        (question(&user, &room_name), granted.clone()),
+        (question("", "system:all"), json!({"granted": false})),
+        (question(&user, "system:other"), json!({"granted": false})),
+        (question(&user, &own), json!({"granted": true})),
+        (question(&other, &room_name), json!({"granted": false})),
+        (question(&other, &own), json!({"granted": false})),
+        (question(&user, "system:all"), json!({"granted": true})),
+        (question(&user, "room:999"), json!({"granted": false})),
+        (question(&user, "room:x"), json!({"granted": false})),
+        (question(&user, "weather"), json!({"granted": false})),
+        (question("", &room_name), json!({"granted": false})),
+        (question("nobody", "user:nobody"), json!({"granted": false})),
+        (question(&user, &room_name), granted),
+    ];
+    for asked in [&cases[..], &cases[3..4]] {
+        let (questions, answers): (Vec<_>, Vec<_>) = asked.iter().cloned().unzip();
+        let answer = ask_for_many(&app, "/internal/access", &json!({"questions": questions})).await.expect(200);
+        assert_eq!(answer, json!({"answers": answers}));
     }
 
     let backlog = ask(&app, &format!("/internal/backlog?channel=room:{room}&after=1&limit=10")).await.expect(200);
@@ -58,7 +67,7 @@ async fn the_hub_learns_channels_positions_and_what_was_missed() {
     let mut data = said;
     data["type"] = json!("message");
     assert_eq!(backlog["publications"], json!([{"offset": 2, "data": data}]));
-    for channel in ["room:999".to_owned(), format!("user:{user}"), "weather".to_owned()] {
+    for channel in ["room:999", &own, "weather"] {
         ask(&app, &format!("/internal/backlog?channel={channel}")).await.expect_problem(404, "no_such_channel");
     }
     ask(&app, "/internal/backlog?channel=").await.expect_problem(400, "wrong_parameter");
@@ -87,7 +96,7 @@ async fn a_backlog_comes_in_pieces_that_know_the_top() {
 async fn only_who_knows_the_key_may_ask() {
     let app = App::start().await;
     let alice = app.person("alice").await;
-    let path = format!("/internal/users/{}/subscriptions", alice.id);
+    let path = format!("/internal/backlog?channel=user:{}", alice.id);
     alice.get(&path).await.expect_problem(401, "wrong_key");
     for key in ["", "internal", "internal key, more"] {
         let request = alice.request(Method::GET, &path).header("authorization", &format!("Bearer {key}"));

@@ -1,37 +1,58 @@
 //! Whom the hub asks: the database through the backend's functions in this process, or a backend over HTTP.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
-use async_trait::async_trait;
-use hub::{Access, Authority, AuthorityError, Backlog, Subscription};
+use backend::authority::Question;
+use hub::{Access, AuthorityError, Backlog, Subscription};
 use protocol::{Channel, Offset, Position, UserId};
 use reqwest::StatusCode;
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{json, value::RawValue};
 use sqlx::PgPool;
 
 use super::http;
 
+/// Who is asked, for many at a time. Answers come in the order of the questions.
+pub trait Truth: Send + Sync + 'static {
+    /// The channels of each of these users.
+    fn subscriptions(&self, users: &[UserId]) -> impl Future<Output = Answers<Vec<Subscription>>> + Send;
+
+    /// May they?
+    fn access(&self, questions: &[Question]) -> impl Future<Output = Answers<Access>> + Send;
+
+    /// See [`hub::Authority::backlog`].
+    fn backlog(
+        &self,
+        channel: &Channel,
+        after: Offset,
+        limit: u32,
+    ) -> impl Future<Output = Result<Backlog, AuthorityError>> + Send;
+}
+
+/// One for each question.
+pub(super) type Answers<T> = Result<Vec<T>, AuthorityError>;
+
 /// The backend's own answers, from the database of this process.
-pub struct LocalAuthority(pub PgPool);
+pub struct Local(pub PgPool);
 
 /// A backend elsewhere, over its `/internal` routes.
-pub struct RemoteAuthority {
+pub struct Remote {
     http: reqwest::Client,
     backend: String,
     key: String,
 }
 
-#[async_trait]
-impl Authority for LocalAuthority {
-    async fn subscriptions(&self, user: &str) -> Result<Vec<Subscription>, AuthorityError> {
-        let answer = backend::authority::subscriptions(&self.0, user).await.map_err(AuthorityError::unavailable)?;
-        Ok(answer.into_iter().map(|it| Subscription { channel: it.channel, position: it.position }).collect())
+impl Truth for Local {
+    async fn subscriptions(&self, users: &[UserId]) -> Answers<Vec<Subscription>> {
+        let answers = backend::authority::subscriptions(&self.0, users).await.map_err(AuthorityError::unavailable)?;
+        let subscription =
+            |it: backend::authority::Subscription| Subscription { channel: it.channel, position: it.position };
+        Ok(answers.into_iter().map(|of_user| of_user.into_iter().map(subscription).collect()).collect())
     }
 
-    async fn access(&self, user: &str, channel: &Channel) -> Result<Access, AuthorityError> {
-        let answer = backend::authority::access(&self.0, user, channel).await.map_err(AuthorityError::unavailable)?;
-        Ok(if answer.granted { Access::Granted(answer.position) } else { Access::Denied })
+    async fn access(&self, questions: &[Question]) -> Answers<Access> {
+        let answers = backend::authority::access(&self.0, questions).await.map_err(AuthorityError::unavailable)?;
+        Ok(answers.into_iter().map(|it| access(it.granted, it.position)).collect())
     }
 
     async fn backlog(&self, channel: &Channel, after: Offset, limit: u32) -> Result<Backlog, AuthorityError> {
@@ -42,7 +63,11 @@ impl Authority for LocalAuthority {
     }
 }
 
-impl RemoteAuthority {
+fn access(granted: bool, position: Option<Position>) -> Access {
+    if granted { Access::Granted(position) } else { Access::Denied }
+}
+
+impl Remote {
     /// A backend that does not answer within this time is down; the hub asks again, or has the client come back.
     const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -51,10 +76,20 @@ impl RemoteAuthority {
         Ok(Self { http: http::client(Self::PATIENCE)?, backend, key })
     }
 
-    async fn ask<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, AuthorityError> {
-        let url = format!("{}{path}", self.backend);
-        let answer = self.http.get(url).bearer_auth(&self.key).query(query).send().await;
-        let answer = answer.map_err(AuthorityError::unavailable)?;
+    async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, AuthorityError> {
+        self.ask(self.http.get(self.address(path)).query(query)).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, AuthorityError> {
+        self.ask(self.http.post(self.address(path)).json(body)).await
+    }
+
+    fn address(&self, path: &str) -> String {
+        format!("{}{path}", self.backend)
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, question: reqwest::RequestBuilder) -> Result<T, AuthorityError> {
+        let answer = question.bearer_auth(&self.key).send().await.map_err(AuthorityError::unavailable)?;
         if answer.status() == StatusCode::NOT_FOUND {
             return Err(AuthorityError::NoSuchChannel);
         }
@@ -64,8 +99,8 @@ impl RemoteAuthority {
 }
 
 #[derive(Deserialize)]
-struct Subscriptions {
-    subscriptions: Vec<RemoteSubscription>,
+struct RemoteSubscriptions {
+    subscriptions: Vec<Vec<RemoteSubscription>>,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +108,11 @@ struct RemoteSubscription {
     channel: Channel,
     #[serde(flatten)]
     position: Option<Position>,
+}
+
+#[derive(Deserialize)]
+struct RemoteAnswers {
+    answers: Vec<RemoteAccess>,
 }
 
 #[derive(Deserialize)]
@@ -93,26 +133,22 @@ struct RemotePublication {
     data: Box<RawValue>,
 }
 
-#[async_trait]
-impl Authority for RemoteAuthority {
-    async fn subscriptions(&self, user: &str) -> Result<Vec<Subscription>, AuthorityError> {
-        // Only users of the backend have channels; their ids are numbers.
-        let Ok(user) = user.parse::<UserId>() else { return Ok(Vec::new()) };
-        let answer: Subscriptions = self.ask(&format!("/internal/users/{user}/subscriptions"), &[]).await?;
-        let subscriptions = answer.subscriptions.into_iter();
-        Ok(subscriptions.map(RemoteSubscription::into_subscription).collect())
+impl Truth for Remote {
+    async fn subscriptions(&self, users: &[UserId]) -> Answers<Vec<Subscription>> {
+        let answer: RemoteSubscriptions = self.post("/internal/subscriptions", &json!({ "users": users })).await?;
+        let of_user = |it: Vec<RemoteSubscription>| it.into_iter().map(RemoteSubscription::into_subscription).collect();
+        Ok(answer.subscriptions.into_iter().map(of_user).collect())
     }
 
-    async fn access(&self, user: &str, channel: &Channel) -> Result<Access, AuthorityError> {
-        let query = [("user", user), ("channel", channel.as_str())];
-        let answer: RemoteAccess = self.ask("/internal/access", &query).await?;
-        Ok(if answer.granted { Access::Granted(answer.position) } else { Access::Denied })
+    async fn access(&self, questions: &[Question]) -> Answers<Access> {
+        let answer: RemoteAnswers = self.post("/internal/access", &json!({ "questions": questions })).await?;
+        Ok(answer.answers.into_iter().map(|it| access(it.granted, it.position)).collect())
     }
 
     async fn backlog(&self, channel: &Channel, after: Offset, limit: u32) -> Result<Backlog, AuthorityError> {
         let (after, limit) = (after.to_string(), limit.to_string());
         let query = [("channel", channel.as_str()), ("after", after.as_str()), ("limit", limit.as_str())];
-        let answer: RemoteBacklog = self.ask("/internal/backlog", &query).await?;
+        let answer: RemoteBacklog = self.get("/internal/backlog", &query).await?;
         let publications = answer.publications.into_iter().map(|it| (it.offset, it.data)).collect();
         Ok(Backlog { position: answer.position, publications })
     }

@@ -8,9 +8,11 @@ pub(crate) mod http;
 mod publisher;
 mod read_model;
 mod roster;
+mod together;
 
-pub use authority::{LocalAuthority, RemoteAuthority};
+pub use authority::{Local, Remote};
 pub use commit::{Notify, Wake};
 pub use destination::{LocalHub, RemoteHubs};
 pub use publisher::Direct;
 pub use read_model::RoomList;
+pub use together::Together;

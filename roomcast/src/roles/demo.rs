@@ -11,7 +11,7 @@ use sqlx::PgPool;
 
 use super::{backend as backend_role, hub as hub_role, hub_config, read_model as read_model_role, relay as relay_role};
 use crate::{
-    adapters::{Direct, LocalAuthority, LocalHub, Wake},
+    adapters::{Direct, Local, LocalHub, Together, Wake},
     config, console, health,
     lifecycle::Lifecycle,
     server, supervisor, telemetry,
@@ -72,7 +72,7 @@ async fn play(
     let wakeup = Wakeup::default();
     let hub = Hub::start(
         hub_config::of_the_chat(&settings.sockets, &settings.secrets)?,
-        Arc::new(LocalAuthority(db.clone())),
+        Arc::new(Together::new(Local(db.clone()))),
     )?;
     let relay = relay_role::start(url, &sources, wal, Arc::new(LocalHub(hub.clone())), wakeup.clone(), lifecycle)?;
     let read_model = cdc.as_ref().map(|cdc| read_model_role::start(url, db.clone(), &cdc.brokers(), lifecycle));

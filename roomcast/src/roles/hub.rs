@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::hub_config;
 use crate::{
-    adapters::RemoteAuthority,
+    adapters::{Remote, Together},
     config, console,
     health::{self, Health},
     lifecycle::Lifecycle,
@@ -47,7 +47,7 @@ fn plan(settings: &config::Hub) -> anyhow::Result<(HubConfig, Arc<dyn Authority>
         return Ok((hub_config::alone(&settings.sockets, &settings.secrets)?, Arc::new(Alone)));
     };
     settings.secrets.check_internal_key(settings.listen)?;
-    let authority = RemoteAuthority::new(backend, settings.secrets.internal_key.expose().to_owned())?;
+    let authority = Together::new(Remote::new(backend, settings.secrets.internal_key.expose().to_owned())?);
     Ok((hub_config::of_the_chat(&settings.sockets, &settings.secrets)?, Arc::new(authority)))
 }
 
