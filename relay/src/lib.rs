@@ -14,6 +14,8 @@
 //! - Kafka: `source::kafka` consumes → `source::debezium` reads the record → `source::lane` (one a Kafka partition) →
 //!   dispatch → the offset is committed.
 //!
+//! Where many hubs are one, [`engine`] is how they are reached: the destination `kafka`, and what each of them reads.
+//!
 //! Beside it, and apart from any hub: [`events`], which reads what Debezium's event router writes for read models.
 
 mod carriers;
@@ -22,6 +24,7 @@ mod config;
 pub mod dead_letter;
 mod destination;
 mod dispatch;
+pub mod engine;
 mod error;
 pub mod events;
 mod holds;

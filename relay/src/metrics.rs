@@ -56,6 +56,7 @@ pub const NOTIFICATIONS: &str = "roomcast_outbox_notifications_total";
 /// Tells the recorder what the names mean. Call it once it is installed.
 pub fn describe() {
     crate::events::metrics::describe();
+    crate::engine::metrics::describe();
     describe_gauge!(OUTBOX_ROWS, Unit::Count, "Rows waiting in the relay's partitions, counted up to 10,000 each");
     describe_gauge!(OUTBOX_OLDEST_AGE, Unit::Seconds, "Age of the oldest row waiting in the relay's partitions");
     describe_gauge!(PARTITIONS_OWNED, Unit::Count, "Partitions that this relay carries");

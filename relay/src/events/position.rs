@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use crate::{KafkaConfig, RelayError};
+use crate::{KafkaConfig, RelayError, source::kafka::topics::partitions_of};
 
 /// How long the brokers may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -78,7 +78,7 @@ fn ask(config: &KafkaConfig) -> KafkaResult<Vec<Position>> {
     let mut positions = Vec::new();
     for topic in &config.topics {
         let mut list = TopicPartitionList::new();
-        for partition in partitions(&consumer, topic)? {
+        for partition in partitions_of(consumer.client(), topic, PATIENCE)? {
             list.add_partition(topic, partition);
         }
         if list.count() == 0 {
@@ -124,18 +124,4 @@ pub(super) fn bystander(config: &KafkaConfig, group: &str) -> ClientConfig {
         client.set(name, value);
     }
     client
-}
-
-/// The numbers of a topic's partitions; none if there is no such topic.
-fn partitions(consumer: &BaseConsumer<Quiet>, topic: &str) -> KafkaResult<Vec<i32>> {
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
-    let Some(found) = metadata.topics().first() else { return Ok(Vec::new()) };
-    match found.error().map(Into::into) {
-        None => {}
-        Some(RDKafkaErrorCode::UnknownTopicOrPartition) => return Ok(Vec::new()),
-        Some(code) => return Err(KafkaError::MetadataFetch(code)),
-    }
-    let mut numbers: Vec<_> = found.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect();
-    numbers.sort_unstable();
-    Ok(numbers)
 }

@@ -5,6 +5,7 @@
 
 mod cleaning;
 mod dead_letters;
+mod engine;
 mod events;
 mod failures;
 mod group;

@@ -149,18 +149,23 @@ fn settings(config: &KafkaConfig, topic: &str) -> ClientConfig {
     settings
 }
 
+/// What librdkafka says, as loud as it is for us.
+pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            warn!(facility, "librdkafka: {message}");
+        }
+        RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => info!(facility, "librdkafka: {message}"),
+        // Errors are each attempt to connect; that there is trouble is told once, by whom it troubles.
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+            debug!(facility, "librdkafka: {message}");
+        }
+    }
+}
+
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-                warn!(facility, "librdkafka: {message}");
-            }
-            RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => info!(facility, "librdkafka: {message}"),
-            // Errors are each attempt to connect; that there is trouble is told once, by the source.
-            RDKafkaLogLevel::Error | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-                debug!(facility, "librdkafka: {message}");
-            }
-        }
+        log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -19,7 +19,7 @@ use std::{sync::Arc, thread};
 use protocol::{Mode, Partition};
 use rdkafka::{
     Message,
-    consumer::Consumer as _,
+    consumer::{Consumer as _, ConsumerContext, StreamConsumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
@@ -203,9 +203,9 @@ impl KafkaSource {
 
 /// The consumer, which takes its time to leave its group, so it does that in a thread of its own: at a stop this is waited
 /// for, and when everything is dropped it is not.
-pub(crate) struct Leaving(pub(crate) Option<Arc<Consumer>>);
+pub(crate) struct Leaving<C: ConsumerContext + 'static>(pub(crate) Option<Arc<StreamConsumer<C>>>);
 
-impl Leaving {
+impl<C: ConsumerContext> Leaving<C> {
     pub(crate) async fn leave(mut self) {
         let (left, leaving) = oneshot::channel();
         if let Some(consumer) = self.0.take() {
@@ -219,7 +219,7 @@ impl Leaving {
     }
 }
 
-impl Drop for Leaving {
+impl<C: ConsumerContext> Drop for Leaving<C> {
     fn drop(&mut self) {
         if let Some(consumer) = self.0.take() {
             thread::spawn(move || drop(consumer));

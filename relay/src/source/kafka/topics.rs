@@ -7,10 +7,11 @@
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, ClientContext,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::DefaultClientContext,
-    error::{KafkaError, RDKafkaErrorCode},
+    client::{Client, DefaultClientContext},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    metadata::MetadataPartition,
 };
 use tracing::{debug, info, warn};
 
@@ -18,8 +19,10 @@ use tracing::{debug, info, warn};
 const REPLICATION: TopicReplication<'static> = TopicReplication::Fixed(-1);
 
 /// As in the connectors' files: whoever is first makes the same topic.
-const SETTINGS: [(&str, &str); 3] =
-    [("cleanup.policy", "delete"), ("retention.ms", "604800000"), ("max.message.bytes", "10485760")];
+const SETTINGS: [(&str, &str); 2] = [("cleanup.policy", "delete"), ("max.message.bytes", "10485760")];
+
+/// As in the connectors' files, too.
+const WEEK: Duration = Duration::from_hours(7 * 24);
 
 /// How long the brokers may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,12 +34,25 @@ pub struct Topic {
     pub name: String,
     /// How many partitions it gets if it is made here.
     pub partitions: i32,
+    /// How long it keeps records if it is made here.
+    pub keeps: Duration,
 }
 
 impl Topic {
-    /// A topic with this many partitions.
+    /// A topic with this many partitions that keeps records for a week.
     pub fn new(name: impl Into<String>, partitions: i32) -> Self {
-        Self { name: name.into(), partitions }
+        Self { name: name.into(), partitions, keeps: WEEK }
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let keeps = self.keeps.as_millis().to_string();
+        let mut settings = SETTINGS.map(|(name, value)| (name, value.to_owned())).to_vec();
+        if self.keeps < WEEK {
+            // Only what has left the newest file can go: it is to be closed as soon.
+            settings.push(("segment.ms", keeps.clone()));
+        }
+        settings.push(("retention.ms", keeps));
+        settings
     }
 }
 
@@ -53,9 +69,10 @@ pub async fn ensure(
         config.set(name, value);
     }
     let client: AdminClient<DefaultClientContext> = config.create()?;
-    let wanted = topics.iter().map(|topic| {
+    let settings: Vec<_> = topics.iter().map(Topic::settings).collect();
+    let wanted = topics.iter().zip(&settings).map(|(topic, settings)| {
         let wanted = NewTopic::new(&topic.name, topic.partitions, REPLICATION);
-        SETTINGS.iter().fold(wanted, |wanted, (name, value)| wanted.set(name, value))
+        settings.iter().fold(wanted, |wanted, (name, value)| wanted.set(name, value))
     });
     let wanted: Vec<_> = wanted.collect();
     let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
@@ -76,6 +93,24 @@ pub async fn ensure(
         }
     }
     Ok(made)
+}
+
+/// The numbers of a topic's partitions; none if there is no such topic. Blocks.
+pub(crate) fn partitions_of<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    patience: Duration,
+) -> KafkaResult<Vec<i32>> {
+    let metadata = client.fetch_metadata(Some(topic), patience)?;
+    let Some(found) = metadata.topics().first() else { return Ok(Vec::new()) };
+    match found.error().map(Into::into) {
+        None => {}
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition) => return Ok(Vec::new()),
+        Some(code) => return Err(KafkaError::MetadataFetch(code)),
+    }
+    let mut numbers: Vec<_> = found.partitions().iter().map(MetadataPartition::id).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// What another try may get over.
