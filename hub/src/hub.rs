@@ -24,7 +24,7 @@ use crate::{
     context::Context,
     emulation::{self, Sessions},
     metrics,
-    nodes::{Bus, Nodes},
+    nodes::{Bus, Nodes, Voice},
     registry::Registry,
     shard::{self, ShardCommand, ShardHandle, end_of},
     token::TokenVerifier,
@@ -101,18 +101,23 @@ impl Hub {
     /// Starts a hub that is one with the others on `bus`. It hears them by [`Hub::hear`], which whoever listens to the
     /// bus calls from now on. `bus` is used on the runtime that this is called in.
     pub fn start_among(config: HubConfig, authority: Arc<dyn Authority>, bus: Arc<dyn Bus>) -> Result<Self, HubError> {
-        let node = Uuid::new_v4();
-        Self::start_as(node, config, authority, Some(Nodes::new(node, bus)))
+        Self::start_as(Uuid::new_v4(), config, authority, Some(bus))
     }
 
     fn start_as(
         node: Uuid,
         config: HubConfig,
         authority: Arc<dyn Authority>,
-        nodes: Option<Nodes>,
+        bus: Option<Arc<dyn Bus>>,
     ) -> Result<Self, HubError> {
         config.check()?;
         metrics::describe();
+        let (runtime, tasks) = (runtime::Handle::try_current()?, TaskTracker::new());
+        let nodes = bus.map(|bus| {
+            let (runtime, tasks, patience) = (runtime.clone(), tasks.clone(), config.bus_timeout);
+            let voice = Voice { node, bus, patience, runtime, tasks, ended: CancellationToken::new() };
+            Nodes::new(node, voice, config.node_heartbeat)
+        });
         let context = Arc::new(Context {
             tokens: TokenVerifier::new(&config.token_secret),
             authority,
@@ -121,8 +126,8 @@ impl Hub {
             sessions: Sessions::default(),
             nodes,
             next_channel: AtomicU32::new(1),
-            runtime: runtime::Handle::try_current()?,
-            tasks: TaskTracker::new(),
+            runtime,
+            tasks,
             stopping: CancellationToken::new(),
             config,
         });
@@ -130,8 +135,11 @@ impl Hub {
         let (shards, threads) = started.collect::<Result<(Vec<_>, Vec<_>), _>>()?;
         info!(shards = shards.len(), "the hub delivers on {} threads", shards.len());
         let threads = parking_lot::Mutex::new(threads);
-        let inner = Inner { context, node, started: Instant::now(), shards, threads };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new(Inner { context, node, started: Instant::now(), shards, threads });
+        if inner.context.nodes.is_some() {
+            Nodes::appear(&inner);
+        }
+        Ok(Self { inner })
     }
 
     /// `/connection/…` and `/emulation` for clients and `POST /api/<method>` for servers.
@@ -157,6 +165,12 @@ impl Hub {
             None => self.execute(commands).await,
             Some(nodes) => self.inner.say_commands(nodes, commands).await,
         }
+    }
+
+    /// For how long this node has not heard itself on the bus; `None` for a hub that was started alone. It should be
+    /// little more than [`HubConfig::node_heartbeat`].
+    pub fn silence(&self) -> Option<Duration> {
+        self.inner.context.nodes.as_ref().map(Nodes::silence)
     }
 
     /// True while every shard runs and new clients are taken.
@@ -186,20 +200,11 @@ impl Hub {
         if !ended.unwrap_or(false) {
             warn!("a shard of the hub had panicked");
         }
+        if let Some(nodes) = &context.nodes {
+            nodes.leave(FAREWELL).await;
+        }
         context.tasks.close();
         context.tasks.wait().await;
-    }
-
-    /// The channels that are heard on this hub, with the number of their subscribers.
-    pub(crate) async fn channels(&self) -> Vec<(Channel, usize)> {
-        let mut channels = Vec::new();
-        for shard in &self.inner.shards {
-            let (answer, answered) = oneshot::channel();
-            if shard.queue.send(ShardCommand::Channels(answer)).await.is_ok() {
-                channels.append(&mut answered.await.unwrap_or_default());
-            }
-        }
-        channels
     }
 }
 
@@ -278,6 +283,30 @@ impl Inner {
             }
         }
         outcomes
+    }
+
+    /// How many channels are heard here, and by how many in all.
+    pub(crate) async fn size(&self) -> (usize, usize) {
+        let mut size = (0, 0);
+        for answered in self.ask_all(ShardCommand::Size).await {
+            let (channels, subscribers) = answered.await.unwrap_or_default();
+            size = (size.0 + channels, size.1 + subscribers);
+        }
+        size
+    }
+
+    /// Puts a question into the queue of every shard.
+    pub(crate) async fn ask_all<T>(
+        &self,
+        question: impl Fn(oneshot::Sender<T>) -> ShardCommand,
+    ) -> Vec<oneshot::Receiver<T>> {
+        let mut answers = Vec::with_capacity(self.shards.len());
+        for shard in &self.shards {
+            let (answer, answered) = oneshot::channel();
+            shard.queue.send(question(answer)).await.ok(); // it has ended
+            answers.push(answered);
+        }
+        answers
     }
 
     /// Has every shard find out what its channels have missed.

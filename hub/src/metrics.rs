@@ -81,6 +81,6 @@ pub(crate) fn clients(now: usize) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count of things in memory is far below 2^52")]
-fn as_gauge(count: usize) -> f64 {
+pub(crate) fn as_gauge(count: usize) -> f64 {
     count as f64
 }

@@ -30,7 +30,7 @@ use tokio::{
 
 use self::{channel::ChannelState, keys::KeyWindow};
 pub(crate) use self::{
-    command::{Counted, HistoryPage, HistoryQuestion, Publishing, ShardCommand, Target},
+    command::{Counted, Crowd, HistoryPage, HistoryQuestion, Presence, Publishing, ShardCommand, Target},
     company::end_of,
     join::{Answer, Join},
 };
@@ -135,7 +135,7 @@ impl Shard {
             for command in batch.drain(..) {
                 match command {
                     ShardCommand::Publish(publishing) => self.publish(publishing),
-                    ShardCommand::Stop => return,
+                    ShardCommand::Stop => return self.end(),
                     other => {
                         // Those who join or leave now are not concerned by what came before.
                         self.flush().await;
@@ -214,6 +214,9 @@ impl Shard {
             ShardCommand::Census(channel, answer) => {
                 answer.send(self.channels.get(&channel).map(ChannelState::census).unwrap_or_default()).ok();
             }
+            ShardCommand::Crowd(channel, answer) => {
+                answer.send(self.channels.get(&channel).map(ChannelState::crowd).unwrap_or_default()).ok();
+            }
             ShardCommand::History(channel, question, answer) => {
                 // A channel that nobody has used so far begins here: its position must be the one that is told later.
                 let page =
@@ -238,6 +241,15 @@ impl Shard {
             ShardCommand::Channels(answer) => {
                 let heard = self.channels.values().filter(|state| !state.subscribers.is_empty());
                 answer.send(heard.map(|state| (state.name().clone(), state.subscribers.len())).collect()).ok();
+            }
+            ShardCommand::Size(answer) => {
+                let heard = self.channels.values().map(|state| state.subscribers.len()).filter(|&heard| heard > 0);
+                answer.send(heard.fold((0, 0), |(channels, all), heard| (channels + 1, all + heard))).ok();
+            }
+            ShardCommand::Announce { channel, kind, who } => {
+                if let Some(state) = self.channels.get_mut(&channel) {
+                    state.announce_from_afar(kind, &who, &mut self.desk);
+                }
             }
             ShardCommand::Publish(_) | ShardCommand::Stop => {}
         }
@@ -279,6 +291,13 @@ impl Shard {
             self.channels.insert(channel.clone(), state);
         }
         Some((self.channels.get_mut(channel)?, &mut self.desk))
+    }
+
+    /// Those who have not left by now will not be heard of any more.
+    fn end(&self) {
+        if let Some(nodes) = &self.desk.context.nodes {
+            self.channels.values().for_each(|state| state.announce_the_end(nodes));
+        }
     }
 
     /// Delivers what has become deliverable, and lets in those who have waited for it.

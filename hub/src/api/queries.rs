@@ -8,28 +8,23 @@ use uuid::Uuid;
 
 use super::{Answer, NotJson, encode};
 use crate::{
-    admission::matches,
     codes::ErrorCode,
     config::{ChannelOptions, Counting},
     hub::{Hub, Rejection},
+    nodes::{Here, Nodes},
     request::{History, InChannel},
 };
 
 #[derive(Serialize)]
 struct Info {
-    nodes: [Node; 1],
+    nodes: Vec<Node>,
 }
 
 #[derive(Serialize)]
 struct Node {
     uid: Uuid,
-    name: &'static str,
-    version: &'static str,
-    num_clients: usize,
-    num_users: usize,
-    num_channels: usize,
-    num_subs: usize,
-    uptime: u64,
+    #[serde(flatten)]
+    here: Here,
 }
 
 #[derive(Serialize)]
@@ -53,15 +48,15 @@ pub(super) async fn answer(hub: &Hub, method: &str, body: &[u8]) -> Result<Answe
     match method {
         "info" => Ok(Ok(encode(&info(hub).await))),
         "channels" => match read(body)? {
-            Ok(request) => Ok(Ok(encode(&channels(hub, request).await))),
+            Ok(request) => Ok(channels(hub, request).await),
             Err(error) => Ok(Err(error.into())),
         },
         "presence" | "presence_stats" => {
             let request = read::<InChannel>(body)?;
             let channel = request.and_then(|it| channel(hub, &it.channel, |options| options.presence));
             Ok(match channel {
-                Ok(channel) if method == "presence" => Ok(hub.inner.presence(&channel).await),
-                Ok(channel) => Ok(hub.inner.presence_stats(&channel).await),
+                Ok(channel) if method == "presence" => hub.inner.presence(&channel).await.map_err(Rejection::from),
+                Ok(channel) => hub.inner.presence_stats(&channel).await.map_err(Rejection::from),
                 Err(error) => Err(error.into()),
             })
         }
@@ -99,27 +94,15 @@ async fn history(hub: &Hub, request: History) -> Answer {
     hub.inner.history(&channel, question).await.map_err(Rejection::from)
 }
 
+/// Every node that is there, this one first. The others are as they were at their last heartbeat.
 async fn info(hub: &Hub) -> Info {
-    let channels = hub.channels().await;
-    let registry = &hub.inner.context.registry;
-    Info {
-        nodes: [Node {
-            uid: hub.inner.node,
-            name: "roomcast",
-            version: env!("CARGO_PKG_VERSION"),
-            num_clients: registry.clients(),
-            num_users: registry.users(),
-            num_channels: channels.len(),
-            num_subs: channels.iter().map(|(_, subscribers)| subscribers).sum(),
-            uptime: hub.inner.started.elapsed().as_secs(),
-        }],
-    }
+    let own = Node { uid: hub.inner.node, here: hub.inner.here().await };
+    let others = hub.inner.context.nodes.as_ref().map(Nodes::others).unwrap_or_default();
+    Info { nodes: [own].into_iter().chain(others.into_iter().map(|(uid, here)| Node { uid, here })).collect() }
 }
 
-async fn channels(hub: &Hub, request: ChannelsRequest) -> Channels {
-    let heard = hub.channels().await.into_iter();
-    let wanted = heard
-        .filter(|(channel, _)| request.pattern.is_empty() || matches(&request.pattern, channel.as_str()))
-        .map(|(channel, num_clients)| (channel.into(), ChannelInfo { num_clients }));
-    Channels { channels: wanted.collect() }
+async fn channels(hub: &Hub, request: ChannelsRequest) -> Answer {
+    let heard = hub.inner.channels(request.pattern).await?;
+    let channels = heard.into_iter().map(|(name, num_clients)| (name, ChannelInfo { num_clients })).collect();
+    Ok(encode(&Channels { channels }))
 }

@@ -17,6 +17,7 @@ pub struct ConfigFile {
     channel: Channels,
     http_api: Api,
     websocket: WebSocket,
+    node: Node,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -61,6 +62,12 @@ struct Api {
 #[serde(default, deny_unknown_fields)]
 struct WebSocket {
     message_size_limit: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Node {
+    name: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -110,7 +117,8 @@ impl ConfigFile {
 
     /// Changes what the file says something about. Whether the whole makes sense is checked at the start of the hub.
     pub fn apply(self, config: &mut HubConfig) -> Result<(), HubError> {
-        let Self { client, channel, http_api, websocket } = self;
+        let Self { client, channel, http_api, websocket, node } = self;
+        set(&mut config.node_name, node.name);
         set(&mut config.token_secret, client.token.hmac_secret_key);
         set(&mut config.api_key, http_api.key);
         set(&mut config.insecure, client.insecure);

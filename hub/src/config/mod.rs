@@ -65,6 +65,10 @@ pub struct HubConfig {
     pub recovery_bytes: usize,
     /// How long the authority may take to answer.
     pub authority_timeout: Duration,
+    /// What this node is called in `info`.
+    pub node_name: String,
+    /// Time between two messages to the other nodes that this one is there; after three without, it is gone.
+    pub node_heartbeat: Duration,
     /// How long the bus between the nodes, and the other nodes, may take to answer; then it is error 100.
     pub bus_timeout: Duration,
     /// Commands that may wait for a shard; beyond it [`Hub::execute`](crate::Hub::execute) waits.
@@ -107,6 +111,8 @@ impl Default for HubConfig {
             recovery_limit: 2_000,
             recovery_bytes: 1 << 20,
             authority_timeout: Duration::from_secs(5),
+            node_name: "roomcast".to_owned(),
+            node_heartbeat: Duration::from_secs(2),
             bus_timeout: Duration::from_secs(5),
             shard_queue: 16_384,
             idle_channel_ttl: Duration::from_mins(5),
@@ -141,6 +147,9 @@ impl HubConfig {
         }
         if self.pong_timeout >= self.ping_interval {
             return wrong("the pong time-out must be shorter than the ping interval");
+        }
+        if self.node_heartbeat.is_zero() || self.bus_timeout.is_zero() {
+            return wrong("the time between heartbeats of a node, and the time that the bus may take, cannot be 0");
         }
         if self.shards == 0 || self.shard_queue == 0 {
             return wrong("a hub needs at least one shard with a queue");

@@ -6,7 +6,6 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use protocol::{Command, Publish};
@@ -17,7 +16,6 @@ use super::{
     Nodes,
     bus::BusError,
     message::{Commands, Message, Order, Said},
-    metrics,
 };
 use crate::{
     codes::ErrorCode,
@@ -129,29 +127,16 @@ impl Nodes {
         let _waiting = Waiting(&self.calls, call);
         let message = message(call);
         let said = async {
-            self.say(context, key, &message).await?;
+            self.voice.say(key, &message).await?;
             Ok(answered.await)
         };
-        match timeout(context.config.bus_timeout, said).await {
-            Ok(Ok(Ok(outcomes))) => Ok(outcomes),
-            Ok(Err(BusError::TooLarge)) => Err(ErrorCode::LIMIT_EXCEEDED),
-            // Not said, not heard, or heard by a hub whose shards have ended.
-            Ok(Err(BusError::Unavailable(_)) | Ok(Err(_))) | Err(_) => Err(ErrorCode::INTERNAL),
+        let said = context.stopping.run_until_cancelled(timeout(context.config.bus_timeout, said)).await;
+        match said {
+            Some(Ok(Ok(Ok(outcomes)))) => Ok(outcomes),
+            Some(Ok(Err(BusError::TooLarge))) => Err(ErrorCode::LIMIT_EXCEEDED),
+            // Not said, not heard in time, or the hub is stopping.
+            _ => Err(ErrorCode::INTERNAL),
         }
-    }
-
-    /// Says a message on the runtime that started the hub.
-    pub(super) async fn say(&self, context: &Context, key: &str, message: &Message) -> Result<(), BusError> {
-        let (bus, stopping) = (std::sync::Arc::clone(&self.bus), context.stopping.clone());
-        let (key, bytes): (String, Bytes) = (key.to_owned(), message.encode(self.id));
-        let saying = async move { stopping.run_until_cancelled(bus.say(&key, bytes)).await };
-        let said = match context.tasks.spawn_on(saying, &context.runtime).await {
-            Ok(Some(said)) => said,
-            Ok(None) => Err(BusError::unavailable("the hub is stopping")),
-            Err(panicked) => Err(BusError::unavailable(panicked)),
-        };
-        metrics::said(message.kind(), said.is_ok());
-        said
     }
 }
 

@@ -1,13 +1,24 @@
 //! What a node does about what it hears.
 
+use std::{sync::Arc, time::Instant};
+
+use tracing::info;
 use uuid::Uuid;
 
 use super::{
     Nodes,
-    message::{Commands, Message, Order, Said, Unheard},
+    message::{Answer, Change, Commands, Company, Message, Order, Question, Said, Unheard},
     metrics,
+    roster::Here,
 };
-use crate::hub::{Hub, Inner};
+use crate::{
+    frame::{Kind, one_line},
+    hub::{Hub, Inner},
+    shard::ShardCommand,
+};
+
+/// An answer is said in parts of about so many bytes.
+const PART_BYTES: usize = 128 << 10;
 
 impl Hub {
     /// Takes a message of the bus, from whichever node. It has been carried out, or stands in line in order, when this
@@ -36,7 +47,7 @@ impl Hub {
 }
 
 impl Inner {
-    async fn act(&self, nodes: &Nodes, from: Uuid, message: Message) {
+    async fn act(self: &Arc<Self>, nodes: &Nodes, from: Uuid, message: Message) {
         match message {
             Message::Commands(Commands { call, commands }) => {
                 let known = commands.into_iter().filter_map(|Order(command)| command).collect();
@@ -46,12 +57,77 @@ impl Inner {
                 }
             }
             Message::Said(Said { call, publish, by }) => {
-                let by = by.get().replace('\n', "");
+                let by = one_line(&by).as_bytes().to_vec();
                 let outcome = self.enqueue_publication(publish, by.into()).await;
                 if from == nodes.id {
                     nodes.calls.carried_out(call, vec![outcome]);
                 }
             }
+            Message::Company(company) if from != nodes.id => self.announce(company).await,
+            Message::Here(_) if from == nodes.id => {
+                for node in nodes.roster.heard_itself(Instant::now()) {
+                    info!(%node, "node {node} has not been heard for a while: it is taken for gone");
+                    nodes.surveys.gone(node);
+                }
+            }
+            Message::Here(here) => nodes.greet(from, here),
+            Message::Bye if from != nodes.id => {
+                info!(node = %from, "node {from} has said goodbye");
+                nodes.roster.left(from);
+                nodes.surveys.gone(from);
+            }
+            Message::Question(question) => self.answer(nodes, from, question).await,
+            Message::Answer(Answer { to, call, part, last }) if to == nodes.id => {
+                nodes.surveys.answered(call, from, part, last);
+            }
+            Message::Company(_) | Message::Bye | Message::Answer(_) => {}
+        }
+    }
+
+    /// Somebody comes or goes on another node.
+    async fn announce(&self, company: Company) {
+        let Company { channel, changes } = company;
+        for change in changes {
+            let (kind, who) = match &change {
+                Change::Join(who) => (Kind::Join, who),
+                Change::Leave(who) => (Kind::Leave, who),
+            };
+            let who = one_line(who);
+            self.send(&channel, ShardCommand::Announce { channel: channel.clone(), kind, who }).await;
+        }
+    }
+
+    /// Asks the shards here and now, in order with what was heard before; the answer is said when they have it.
+    async fn answer(self: &Arc<Self>, nodes: &Nodes, from: Uuid, question: Question) {
+        let Question { call, about } = question;
+        let finding = self.inquire(about).await;
+        let (hub, own) = (Arc::clone(self), from == nodes.id);
+        let answer = async move {
+            let (Some(nodes), Some(found)) = (&hub.context.nodes, finding.found().await) else { return };
+            if own {
+                return nodes.surveys.answered(call, from, found, true);
+            }
+            let mut parts = found.split(PART_BYTES).into_iter().peekable();
+            while let Some(part) = parts.next() {
+                let last = parts.peek().is_none();
+                let answer = Message::Answer(Answer { to: from, call, part, last });
+                if nodes.voice.say(&from.to_string(), &answer).await.is_err() {
+                    return; // whoever asks finds out by the time that passes
+                }
+            }
+        };
+        let stopping = self.context.stopping.clone();
+        let answer = async move { stopping.run_until_cancelled(answer).await };
+        self.context.tasks.spawn_on(answer, &self.context.runtime);
+    }
+}
+
+impl Nodes {
+    fn greet(&self, node: Uuid, here: Here) {
+        let name = here.name.clone();
+        if self.roster.other_heard(node, here) {
+            info!(%node, name, "node {node} is there");
+            self.newcomer.notify_one();
         }
     }
 }

@@ -7,10 +7,15 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use bytes::Bytes;
-use protocol::{Command, Publish};
+use protocol::{Channel, Command, Publish};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
+
+use super::{
+    roster::Here,
+    survey::{About, Part},
+};
 
 /// One message.
 #[derive(Debug)]
@@ -19,6 +24,16 @@ pub(super) enum Message {
     Commands(Commands),
     /// What a client published. Key: the channel.
     Said(Said),
+    /// Who came to a channel and who left it, on the node that says it. Key: the channel.
+    Company(Company),
+    /// The node is there. Key: the node.
+    Here(Here),
+    /// The node goes. Key: the node.
+    Bye,
+    /// Every node is asked. Key: the channel, if it is about one.
+    Question(Question),
+    /// To the node that asked. Key: that node.
+    Answer(Answer),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,6 +49,37 @@ pub(super) struct Said {
     pub(super) publish: Publish,
     /// The client as others see it.
     pub(super) by: Box<RawValue>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Company {
+    pub(super) channel: Channel,
+    pub(super) changes: Vec<Change>,
+}
+
+/// Somebody, as others see it, has come or gone.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Change {
+    Join(Box<RawValue>),
+    Leave(Box<RawValue>),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Question {
+    /// By this the answers are known.
+    pub(super) call: u64,
+    pub(super) about: About,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Answer {
+    /// Who has asked.
+    pub(super) to: Uuid,
+    pub(super) call: u64,
+    pub(super) part: Part,
+    /// That was all.
+    pub(super) last: bool,
 }
 
 /// A command as `POST /api/batch` has it, `{"publish":{…}}`; `None` for one that this node does not know.
@@ -73,6 +119,11 @@ impl Message {
         let message = match &*kind {
             "commands" => serde_json::from_str(body).map(Self::Commands),
             "said" => serde_json::from_str(body).map(Self::Said),
+            "company" => serde_json::from_str(body).map(Self::Company),
+            "here" => serde_json::from_str(body).map(Self::Here),
+            "bye" => Ok(Self::Bye),
+            "question" => serde_json::from_str(body).map(Self::Question),
+            "answer" => serde_json::from_str(body).map(Self::Answer),
             _ => return Err(Unheard::Unknown),
         };
         message.map(|message| (node, message)).map_err(|_| Unheard::Garbage)
@@ -83,6 +134,11 @@ impl Message {
         match self {
             Self::Commands(body) => encode(node, self.kind(), body),
             Self::Said(body) => encode(node, self.kind(), body),
+            Self::Company(body) => encode(node, self.kind(), body),
+            Self::Here(body) => encode(node, self.kind(), body),
+            Self::Bye => encode(node, self.kind(), &()),
+            Self::Question(body) => encode(node, self.kind(), body),
+            Self::Answer(body) => encode(node, self.kind(), body),
         }
     }
 
@@ -90,6 +146,11 @@ impl Message {
         match self {
             Self::Commands(_) => "commands",
             Self::Said(_) => "said",
+            Self::Company(_) => "company",
+            Self::Here(_) => "here",
+            Self::Bye => "bye",
+            Self::Question(_) => "question",
+            Self::Answer(_) => "answer",
         }
     }
 }

@@ -40,14 +40,20 @@ impl Session {
 
     pub(super) async fn presence(&self, id: u32, name: &str) -> Result<(), Disconnect> {
         match self.open_to(name, |options| options.presence, ChannelOptions::seeing_presence) {
-            Ok(channel) => self.succeed(id, "presence", &self.hub.presence(&channel).await),
+            Ok(channel) => match self.hub.presence(&channel).await {
+                Ok(body) => self.succeed(id, "presence", &body),
+                Err(error) => self.fail(id, error),
+            },
             Err(unnamed) => self.turn_down(id, unnamed),
         }
     }
 
     pub(super) async fn presence_stats(&self, id: u32, name: &str) -> Result<(), Disconnect> {
         match self.open_to(name, |options| options.presence, ChannelOptions::seeing_presence) {
-            Ok(channel) => self.succeed(id, "presence_stats", &self.hub.presence_stats(&channel).await),
+            Ok(channel) => match self.hub.presence_stats(&channel).await {
+                Ok(body) => self.succeed(id, "presence_stats", &body),
+                Err(error) => self.fail(id, error),
+            },
             Err(unnamed) => self.turn_down(id, unnamed),
         }
     }

@@ -286,7 +286,7 @@ impl ChannelState {
         self.set_end(connection.id, end_of(subscribed.expires, desk.context.config.expired_sub_close_delay));
         join.succeed(&subscribed);
         if terms.announced {
-            self.announce(Kind::Join, &connection, info.as_deref());
+            self.announce(Kind::Join, &connection, info.as_deref(), desk);
         }
         self.subscribers.add(connection, terms, info);
         self.mark(desk);

@@ -1,6 +1,6 @@
 //! What a shard can be told, through its queue and in order.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use protocol::{Channel, Epoch, Offset, Position};
@@ -11,7 +11,7 @@ use super::{Join, backlog::BacklogRead};
 use crate::{
     codes::ErrorCode,
     connection::Connection,
-    frame::{Publication, Said},
+    frame::{Kind, Publication, Said},
     standing::Invitation,
 };
 
@@ -47,6 +47,8 @@ pub(crate) enum ShardCommand {
     Presence(Channel, oneshot::Sender<Presence>),
     /// How many are in the channel?
     Census(Channel, oneshot::Sender<Census>),
+    /// Who are they that are in the channel?
+    Crowd(Channel, oneshot::Sender<Crowd>),
     /// What was said in the channel?
     History(Channel, HistoryQuestion, oneshot::Sender<Result<HistoryPage, ErrorCode>>),
     /// Forget what was said.
@@ -57,6 +59,14 @@ pub(crate) enum ShardCommand {
     Backlog(Box<BacklogRead>),
     /// Which channels are heard, and by how many?
     Channels(oneshot::Sender<Vec<(Channel, usize)>>),
+    /// How many channels are heard, and by how many in all?
+    Size(oneshot::Sender<(usize, usize)>),
+    /// Somebody has come or gone on another node.
+    Announce {
+        channel: Channel,
+        kind: Kind,
+        who: Arc<str>,
+    },
     Stop,
 }
 
@@ -101,6 +111,13 @@ pub(crate) type Presence = Vec<(Uuid, Bytes)>;
 pub(crate) struct Census {
     pub(crate) clients: usize,
     pub(crate) users: usize,
+}
+
+/// How many connections are in a channel, and which users.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Crowd {
+    pub(crate) clients: usize,
+    pub(crate) users: BTreeSet<String>,
 }
 
 /// Which part of a channel's history is wanted.

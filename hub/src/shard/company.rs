@@ -8,20 +8,38 @@ use std::{
 use super::{
     Desk,
     channel::ChannelState,
-    command::{Census, Presence},
+    command::{Census, Crowd, Presence},
 };
 use crate::{
     codes::{Disconnect, ErrorCode, Unsubscribed},
     connection::{Connection, ConnectionId},
     frame::{self, Kind, Push},
+    nodes::Nodes,
     standing::Side,
     token,
 };
 
 impl ChannelState {
-    /// Those who want to know are told that somebody has come or gone.
-    pub(super) fn announce(&mut self, kind: Kind, who: &Connection, info: Option<&str>) {
-        self.outbox.push(Push::presence(&self.name, kind, &who.as_others_see_it(info)));
+    /// Those who want to know are told that somebody has come or gone, on other nodes as well.
+    pub(super) fn announce(&mut self, kind: Kind, who: &Connection, info: Option<&str>, desk: &Desk) {
+        let who = who.as_others_see_it(info);
+        self.outbox.push(Push::presence(&self.name, kind, &who));
+        if let Some(nodes) = &desk.context.nodes {
+            nodes.announce(&self.name, kind, &who);
+        }
+    }
+
+    /// The hub stops: the other nodes are told that everybody goes.
+    pub(super) fn announce_the_end(&self, nodes: &Nodes) {
+        for (who, member) in self.subscribers.announced() {
+            nodes.announce(&self.name, Kind::Leave, &who.as_others_see_it(member.info.as_deref()));
+        }
+    }
+
+    /// Somebody has come or gone on another node.
+    pub(super) fn announce_from_afar(&mut self, kind: Kind, who: &str, desk: &mut Desk) {
+        self.outbox.push(Push::presence(&self.name, kind, who.as_bytes()));
+        self.mark(desk);
     }
 
     /// The subscription ends then, unless it is refreshed.
@@ -53,7 +71,7 @@ impl ChannelState {
         self.ends.remove(&connection.id);
         let member = self.subscribers.remove(connection.id);
         if let Some(member) = member.as_ref().filter(|member| member.announced) {
-            self.announce(Kind::Leave, connection, member.info.as_deref());
+            self.announce(Kind::Leave, connection, member.info.as_deref(), desk);
             self.mark(desk);
         }
         let (gone, stay): (Vec<_>, Vec<_>) =
@@ -75,6 +93,18 @@ impl ChannelState {
     pub(super) fn census(&self) -> Census {
         let users: HashSet<&str> = self.subscribers.present().map(|(who, _)| who.user()).collect();
         Census { clients: self.subscribers.present().count(), users: users.len() }
+    }
+
+    /// The same with the users' names, for a count over several nodes.
+    pub(super) fn crowd(&self) -> Crowd {
+        let mut crowd = Crowd::default();
+        for (who, _) in self.subscribers.present() {
+            crowd.clients += 1;
+            if !crowd.users.contains(who.user()) {
+                crowd.users.insert(who.user().to_owned());
+            }
+        }
+        crowd
     }
 }
 

@@ -103,8 +103,17 @@ impl Subscribers {
 
     /// Those whom others may see.
     pub(super) fn present(&self) -> impl Iterator<Item = (&Connection, &Member)> {
+        self.all().filter(|(_, member)| member.present)
+    }
+
+    /// Those of whom others are told when they come and go.
+    pub(super) fn announced(&self) -> impl Iterator<Item = (&Connection, &Member)> {
+        self.all().filter(|(_, member)| member.announced)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&Connection, &Member)> {
         let all = self.groups.iter().flat_map(|group| group.connections.iter().zip(&group.members));
-        all.filter(|(_, member)| member.present).map(|(connection, member)| (&**connection, member))
+        all.map(|(connection, member)| (&**connection, member))
     }
 }
 

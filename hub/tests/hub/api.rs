@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{KEY, TestHub, http};
 
-async fn post(hub: &TestHub, method: &str, body: Value) -> Value {
+pub(crate) async fn post(hub: &TestHub, method: &str, body: Value) -> Value {
     let (status, text) = post_text(hub, method, &body.to_string(), ("x-api-key", KEY)).await;
     assert_eq!(status, StatusCode::OK, "{text}");
     serde_json::from_str(&text).unwrap()

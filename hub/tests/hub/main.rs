@@ -6,6 +6,7 @@
 
 mod admission;
 mod api;
+mod bus;
 mod channels;
 mod client;
 mod commands;
@@ -13,6 +14,7 @@ mod connecting;
 mod emulation;
 mod framing;
 mod model;
+mod nodes;
 mod noise;
 mod ordering;
 mod recovering;
@@ -29,7 +31,11 @@ use protocol::Command;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-pub(crate) use self::{client::Client, truth::Truth};
+pub(crate) use self::{
+    bus::{Line, TestBus},
+    client::Client,
+    truth::Truth,
+};
 
 pub(crate) const SECRET: &str = "secret";
 pub(crate) const KEY: &str = "key";
@@ -60,6 +66,20 @@ impl TestHub {
 
     /// Another hub beside, or after, the first: the truth stays.
     pub(crate) async fn start_on(truth: Arc<Truth>, change: impl FnOnce(&mut HubConfig)) -> Self {
+        let hub = Hub::start(Self::config(change), Arc::clone(&truth) as _).unwrap();
+        Self::serve(hub, truth).await
+    }
+
+    /// A node of the hub that is on this bus.
+    pub(crate) async fn among(bus: &Arc<TestBus>, change: impl FnOnce(&mut HubConfig)) -> (Self, Arc<Line>) {
+        let truth = Arc::new(Truth::default());
+        let (line, ear) = bus.line();
+        let hub = Hub::start_among(Self::config(change), Arc::clone(&truth) as _, Arc::clone(&line) as _).unwrap();
+        tokio::spawn(ear.listen(hub.clone()));
+        (Self::serve(hub, truth).await, line)
+    }
+
+    fn config(change: impl FnOnce(&mut HubConfig)) -> HubConfig {
         let mut config = HubConfig {
             shards: 2,
             token_secret: SECRET.into(),
@@ -68,7 +88,10 @@ impl TestHub {
             ..HubConfig::default()
         };
         change(&mut config);
-        let hub = Hub::start(config, Arc::clone(&truth) as _).unwrap();
+        config
+    }
+
+    async fn serve(hub: Hub, truth: Arc<Truth>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = hub.router();
@@ -78,24 +101,26 @@ impl TestHub {
 
     /// A hub that knows no backend, with a namespace `chat` in which much is allowed.
     pub(crate) async fn alone(change: impl FnOnce(&mut ChannelOptions)) -> Self {
-        Self::start_with(|config| {
-            let mut chat = ChannelOptions {
-                history_size: 10,
-                history_ttl: Duration::from_mins(5),
-                allow_recovery: true,
-                presence: true,
-                join_leave: true,
-                allow_subscribe_for_client: true,
-                allow_publish_for_subscriber: true,
-                allow_history_for_subscriber: true,
-                allow_presence_for_subscriber: true,
-                ..ChannelOptions::default()
-            };
-            change(&mut chat);
-            config.namespaces.insert("chat".into(), chat);
-            config.expired_sub_close_delay = Duration::ZERO;
-        })
-        .await
+        Self::start_with(|config| Self::with_chat(config, change)).await
+    }
+
+    /// A namespace `chat` in which much is allowed.
+    pub(crate) fn with_chat(config: &mut HubConfig, change: impl FnOnce(&mut ChannelOptions)) {
+        let mut chat = ChannelOptions {
+            history_size: 10,
+            history_ttl: Duration::from_mins(5),
+            allow_recovery: true,
+            presence: true,
+            join_leave: true,
+            allow_subscribe_for_client: true,
+            allow_publish_for_subscriber: true,
+            allow_history_for_subscriber: true,
+            allow_presence_for_subscriber: true,
+            ..ChannelOptions::default()
+        };
+        change(&mut chat);
+        config.namespaces.insert("chat".into(), chat);
+        config.expired_sub_close_delay = Duration::ZERO;
     }
 
     /// A socket on which nothing has been said.

@@ -1,0 +1,198 @@
+//! Questions that every node has to answer: who is in a channel, and which channels there are.
+//!
+//! An answer is whole or an error: a node that is there and says nothing in time makes it error 100, and asking again
+//! helps once that node answers or is known to be gone. A node hears the question in order with what was said in the
+//! channel, so it sees everything that was done there before by the one who asks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    mem,
+};
+
+use parking_lot::Mutex;
+use protocol::Channel;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::{sync::oneshot, time::timeout};
+use tracing::debug;
+use uuid::Uuid;
+
+use super::{
+    Nodes,
+    message::{Message, Question},
+    metrics,
+};
+use crate::{codes::ErrorCode, context::Context};
+
+/// What is asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum About {
+    /// Who is in the channel?
+    Presence(Channel),
+    /// How many are in the channel?
+    PresenceStats(Channel),
+    /// Which channels that match are heard?
+    Channels(String),
+}
+
+/// An answer, or a part of one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Part {
+    /// Clients by their names, as others see them.
+    Presence(BTreeMap<Uuid, Box<RawValue>>),
+    /// A user may be on several nodes and counts once, so they are named.
+    PresenceStats { clients: usize, users: BTreeSet<String> },
+    /// Channels, with the number of their subscribers.
+    Channels(BTreeMap<String, usize>),
+}
+
+/// Questions of this node that are not answered yet.
+#[derive(Default)]
+pub(super) struct Surveys(Mutex<HashMap<u64, Survey>>);
+
+struct Survey {
+    waiting_for: HashSet<Uuid>,
+    /// Nodes whose answer is whole.
+    whole: HashSet<Uuid>,
+    parts: Vec<(Uuid, Part)>,
+    asker: oneshot::Sender<Vec<Part>>,
+}
+
+impl Surveys {
+    /// A node has answered; `last` if that was all.
+    pub(super) fn answered(&self, call: u64, node: Uuid, part: Part, last: bool) {
+        let mut surveys = self.0.lock();
+        let Some(survey) = surveys.get_mut(&call) else { return };
+        survey.parts.push((node, part));
+        if last {
+            survey.waiting_for.remove(&node);
+            survey.whole.insert(node);
+        }
+        Self::finish(&mut surveys);
+    }
+
+    /// Nobody waits for a node that is gone.
+    pub(super) fn gone(&self, node: Uuid) {
+        let mut surveys = self.0.lock();
+        for survey in surveys.values_mut() {
+            survey.waiting_for.remove(&node);
+        }
+        Self::finish(&mut surveys);
+    }
+
+    fn finish(surveys: &mut HashMap<u64, Survey>) {
+        for (_, survey) in surveys.extract_if(|_, survey| survey.waiting_for.is_empty()) {
+            // A node that is gone, or has just come, may have said a part of what it had to say.
+            let parts = survey.parts.into_iter().filter(|(node, _)| survey.whole.contains(node));
+            survey.asker.send(parts.map(|(_, part)| part).collect()).ok(); // has given up
+        }
+    }
+}
+
+/// Forgets a question, however it ends.
+struct Asking<'a>(&'a Surveys, u64);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if let Some(Survey { waiting_for, .. }) = self.0.0.lock().remove(&self.1) {
+            debug!(?waiting_for, "a question was not answered by every node");
+        }
+    }
+}
+
+impl Nodes {
+    /// Asks every node that is there, this one included.
+    pub(crate) async fn survey(&self, context: &Context, about: About) -> Result<Vec<Part>, ErrorCode> {
+        let call = self.calls.number();
+        let asked = timeout(context.config.bus_timeout, self.ask(call, about));
+        let answers = context.stopping.run_until_cancelled(asked).await;
+        let answers = answers.and_then(Result::ok).flatten();
+        metrics::surveyed(answers.is_some());
+        answers.ok_or(ErrorCode::INTERNAL)
+    }
+
+    async fn ask(&self, call: u64, about: About) -> Option<Vec<Part>> {
+        let others = self.roster.others().await;
+        let (asker, answered) = oneshot::channel();
+        let waiting_for = others.into_iter().map(|(node, _)| node).chain([self.id]).collect();
+        let survey = Survey { waiting_for, whole: HashSet::new(), parts: Vec::new(), asker };
+        self.surveys.0.lock().insert(call, survey);
+        let _asking = Asking(&self.surveys, call);
+        let key = about.key().to_owned();
+        self.voice.say(&key, &Message::Question(Question { call, about })).await.ok()?;
+        answered.await.ok()
+    }
+}
+
+impl About {
+    /// What the question has to keep its order with.
+    fn key(&self) -> &str {
+        match self {
+            Self::Presence(channel) | Self::PresenceStats(channel) => channel.as_str(),
+            Self::Channels(_) => "",
+        }
+    }
+}
+
+impl Part {
+    /// The same in parts that a message can carry.
+    pub(super) fn split(self, most: usize) -> Vec<Self> {
+        match self {
+            Self::Presence(clients) => {
+                let size = |(_, info): &(Uuid, Box<RawValue>)| info.get().len() + 40;
+                split(clients, most, size).into_iter().map(|part| Self::Presence(part.into_iter().collect())).collect()
+            }
+            Self::PresenceStats { clients, users } => {
+                let parts = split(users, most, |user| user.len() + 4);
+                let mut clients = Some(clients);
+                let part = |users: Vec<String>| Self::PresenceStats {
+                    clients: clients.take().unwrap_or_default(),
+                    users: users.into_iter().collect(),
+                };
+                parts.into_iter().map(part).collect()
+            }
+            Self::Channels(channels) => {
+                let parts = split(channels, most, |(name, _)| name.len() + 12);
+                parts.into_iter().map(|part| Self::Channels(part.into_iter().collect())).collect()
+            }
+        }
+    }
+}
+
+/// At least one part, each of about `most` bytes at most.
+fn split<T>(items: impl IntoIterator<Item = T>, most: usize, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for item in items {
+        bytes += size(&item);
+        if bytes > most && !part.is_empty() {
+            bytes = size(&item);
+            parts.push(mem::take(&mut part));
+        }
+        part.push(item);
+    }
+    parts.push(part);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_answer_comes_in_parts_and_is_the_same_together() {
+        let users: BTreeSet<String> = (0..100).map(|n| format!("user-{n}")).collect();
+        let parts = Part::PresenceStats { clients: 250, users: users.clone() }.split(100);
+        assert!(parts.len() > 9);
+        let (mut all, mut sum) = (BTreeSet::new(), 0);
+        for part in parts {
+            let Part::PresenceStats { clients, mut users } = part else { panic!("another kind") };
+            assert!(users.len() <= 10);
+            all.append(&mut users);
+            sum += clients;
+        }
+        assert_eq!((all, sum), (users, 250));
+        assert_eq!(Part::Channels(BTreeMap::new()).split(100).len(), 1, "nothing is an answer as well");
+    }
+}
