@@ -38,6 +38,10 @@ pub struct Plan {
     pub backend_publishes_to: String,
     /// Where the relay delivers; the hub unless told. Split shape only.
     pub relay_delivers_to: String,
+    /// What joins hubs; nothing unless told. Split shape only.
+    pub engine: Option<String>,
+    /// Where clients come in; the hub unless told.
+    pub clients_come_by: String,
 }
 
 impl Plan {
@@ -52,7 +56,9 @@ impl Plan {
             hub_args: Vec::new(),
             relay_args: Vec::new(),
             backend_publishes_to: hub.clone(),
-            relay_delivers_to: hub,
+            relay_delivers_to: hub.clone(),
+            engine: None,
+            clients_come_by: hub,
         }
     }
 
@@ -82,22 +88,17 @@ impl Plan {
         let mut args = match (self.shape, part) {
             (Shape::OneProcess, _) => owned(&["demo", "--listen", &listen, "--database-url", &self.database_url]),
             (Shape::Split, Part::Backend) => self.backend(&listen),
-            (Shape::Split, Part::Hub) => {
-                owned(&["hub", "--listen", &listen, "--backend", &format!("http://{}", self.address(Part::Backend))])
-            }
+            (Shape::Split, Part::Hub) => self.hub(&listen),
             (Shape::Split, Part::Relay) => self.relay(&listen),
         };
-        if self.shape == Shape::OneProcess || part == Part::Hub {
-            args.extend(self.hub_args.iter().cloned());
-        }
         if self.shape == Shape::OneProcess {
-            args.extend(self.relay_args.iter().cloned());
+            args.extend(self.hub_args.iter().chain(&self.relay_args).cloned());
         }
         args
     }
 
     fn backend(&self, listen: &str) -> Vec<String> {
-        owned(&[
+        self.joined(&[
             "backend",
             "--listen",
             listen,
@@ -107,7 +108,7 @@ impl Plan {
             "--demo-users",
             "--allow-request-mode",
             "--hub-public-url",
-            &format!("ws://{}/connection/websocket", self.address(Part::Hub)),
+            &format!("ws://{}/connection/websocket", self.clients_come_by),
             "--hub",
             &format!("http://{}", self.backend_publishes_to),
         ])
@@ -115,9 +116,22 @@ impl Plan {
 
     fn relay(&self, listen: &str) -> Vec<String> {
         let hub = format!("http://{}", self.relay_delivers_to);
-        let mut args = owned(&["relay", "--listen", listen, "--database-url", &self.database_url, "--hub", &hub]);
+        let mut args = self.joined(&["relay", "--listen", listen, "--database-url", &self.database_url, "--hub", &hub]);
         args.extend(self.relay_args.iter().cloned());
         args
+    }
+
+    fn hub(&self, listen: &str) -> Vec<String> {
+        let backend = format!("http://{}", self.address(Part::Backend));
+        let mut args = self.joined(&["hub", "--listen", listen, "--backend", &backend]);
+        args.extend(self.hub_args.iter().cloned());
+        args
+    }
+
+    /// With the engine, if there is one.
+    fn joined(&self, args: &[&str]) -> Vec<String> {
+        let engine = self.engine.iter().flat_map(|engine| ["--engine".to_owned(), engine.clone()]);
+        owned(args).into_iter().chain(engine).collect()
     }
 }
 
@@ -144,7 +158,11 @@ impl App {
 
     /// The WebSocket's URL.
     pub fn websocket(&self) -> String {
-        format!("ws://{}/connection/websocket", self.address(Part::Hub))
+        let way_in = match self.plan.shape {
+            Shape::OneProcess => self.address(Part::Hub),
+            Shape::Split => self.plan.clients_come_by.clone(),
+        };
+        format!("ws://{way_in}/connection/websocket")
     }
 
     /// `host:port` of a part.
@@ -172,6 +190,20 @@ impl App {
     pub async fn another_relay(&self) -> anyhow::Result<Process> {
         anyhow::ensure!(self.plan.shape == Shape::Split, "one process has one relay");
         start(&self.plan.relay("127.0.0.1:0")).await
+    }
+
+    /// One more hub, like the one that is there, at this `host:port`.
+    pub async fn another_hub(&self, listen: &str) -> anyhow::Result<Process> {
+        anyhow::ensure!(self.plan.shape == Shape::Split, "one process has one hub");
+        start(&self.plan.hub(listen)).await
+    }
+
+    /// Ctrl-C for the process that plays this part; false when it ended otherwise than by itself.
+    pub async fn end(&mut self, part: Part) -> anyhow::Result<bool> {
+        match self.processes[self.plan.slot_of(part) as usize].take() {
+            Some(mut process) => process.stop().await,
+            None => Ok(true),
+        }
     }
 
     /// Ctrl-C for everything; false when a part ended otherwise than by itself.

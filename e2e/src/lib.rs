@@ -9,6 +9,7 @@ mod load;
 mod person;
 mod probe;
 mod process;
+mod proxy;
 
 pub use app::{App, Part, Plan, Shape};
 pub use client::TestClient;
@@ -18,3 +19,4 @@ pub use load::Load;
 pub use person::Person;
 pub use probe::{eventually, metric, readiness};
 pub use process::{Process, free_port, run};
+pub use proxy::Proxy;

@@ -110,6 +110,11 @@ impl Load {
         *self.saved.borrow()
     }
 
+    /// The same, to wait for more while the load is busy.
+    pub fn watch_saved(&self) -> watch::Receiver<usize> {
+        self.saved.subscribe()
+    }
+
     /// Waits until this many have been saved.
     pub async fn has_saved(&self, messages: usize) -> anyhow::Result<()> {
         self.saved.subscribe().wait_for(|&saved| saved >= messages).await?;

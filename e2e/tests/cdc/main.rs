@@ -8,6 +8,7 @@ mod connect;
 mod consumers;
 mod delivery;
 mod names;
+mod nodes;
 mod poison;
 mod stage;
 mod storage;

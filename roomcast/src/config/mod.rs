@@ -4,6 +4,7 @@
 #![expect(clippy::doc_markdown, reason = "these comments are what --help prints, where Markdown is noise")]
 
 mod connectors;
+mod engine;
 mod read_model;
 mod secret;
 mod value;
@@ -13,6 +14,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 
 pub use connectors::{Apply, ConnectorAction, Connectors, Supervision, Which};
+pub use engine::{Engine, EngineSettings};
 pub use read_model::{ReadModel, ReadModelAction, ReadModelOf, ReadModelRun};
 use secret::DEMO_SECRET;
 pub use secret::{Secret, Secrets, check_secrets};
@@ -123,6 +125,9 @@ pub struct Backend {
     /// dns+http://hubs:8001 means every address of that name
     #[arg(long = "hub", env = "ROOMCAST_HUB_URLS", value_delimiter = ',', value_parser = hubs)]
     pub hubs: Vec<String>,
+    /// The other way to publish.
+    #[command(flatten)]
+    pub engine: EngineSettings,
     /// Bring the schema up to date before starting
     #[arg(long, env = "ROOMCAST_MIGRATE")]
     pub migrate: bool,
@@ -142,8 +147,11 @@ pub struct Relay {
     pub relay_database_url: Option<Secret>,
     /// The hubs to deliver to, such as http://127.0.0.1:8001; every one gets every row. dns+http://hubs:8001 means every
     /// address of that name, looked up all the time
-    #[arg(long = "hub", env = "ROOMCAST_HUB_URLS", value_delimiter = ',', required = true, value_parser = hubs)]
+    #[arg(long = "hub", env = "ROOMCAST_HUB_URLS", value_delimiter = ',', value_parser = hubs)]
     pub hubs: Vec<String>,
+    /// The other way to deliver.
+    #[command(flatten)]
+    pub engine: EngineSettings,
     /// The hubs' API key
     #[arg(long, env = "ROOMCAST_API_KEY", hide_env_values = true, default_value = DEMO_SECRET)]
     pub api_key: Secret,
@@ -172,6 +180,9 @@ pub struct Hub {
     /// browsers do
     #[arg(long, env = "ROOMCAST_SOCKETS_AFTER", value_parser = duration)]
     pub sockets_after: Option<Duration>,
+    /// What joins it with other hubs.
+    #[command(flatten)]
+    pub engine: EngineSettings,
     /// Who may talk to whom.
     #[command(flatten)]
     pub secrets: Secrets,
@@ -431,6 +442,7 @@ mod tests {
             (["hub", "--backend", "ftp://x"], "--backend"),
             (["hub", "--backend", "dns+http://x"], "--backend"),
             (["relay", "--hub", "dns+http://hubs"], "--hub"),
+            (["hub", "--engine", "kafka"], "--engine"),
             (["relay", "--api-key", "file:/is/not/there"], "--api-key"),
         ] {
             let error = Cli::try_parse_from(["roomcast"].iter().chain(&args)).unwrap_err().to_string();

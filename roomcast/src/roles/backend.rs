@@ -1,9 +1,12 @@
 //! `roomcast backend`: pages and API. Wakes relays in other processes by NOTIFY.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use backend::{ApiState, BackendConfig};
-use relay::Notifier;
+use relay::{
+    Notifier,
+    engine::{EngineConfig, Publications},
+};
 use serde_json::Value;
 
 use crate::{
@@ -43,11 +46,13 @@ pub(super) async fn run(settings: config::Backend, lifecycle: &Lifecycle) -> any
         ..config_of(&settings.secrets, &settings.listen)
     };
     let api = ApiState::new(db, config, Arc::new(Notify(notifier)));
-    let api = if settings.hubs.is_empty() {
-        api
-    } else {
-        let hubs = RemoteHubs::new(&settings.hubs, settings.secrets.api_key.expose().to_owned())?;
-        api.with_publisher(Arc::new(Direct(hubs)))
+    let api = match settings.engine.kafka() {
+        Some(engine) => api.with_publisher(Arc::new(Direct(Publications::new(hurried(engine))))),
+        None if settings.hubs.is_empty() => api,
+        None => {
+            let hubs = RemoteHubs::new(&settings.hubs, settings.secrets.api_key.expose().to_owned())?;
+            api.with_publisher(Arc::new(Direct(hubs)))
+        }
     };
     let listener = server::bind(address).await?;
     let address = listener.local_addr()?;
@@ -59,6 +64,11 @@ pub(super) async fn run(settings: config::Backend, lifecycle: &Lifecycle) -> any
     let played = lifecycle.finished().await;
     api.stop().await;
     played
+}
+
+/// A backend gives up on a publication soon: what it has given up shall not arrive much later.
+fn hurried(engine: EngineConfig) -> EngineConfig {
+    EngineConfig { patience: Duration::from_secs(2), ..engine }
 }
 
 /// What both shapes have in common.

@@ -9,11 +9,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hub::{Alone, Authority, Hub, HubConfig};
+use relay::engine::{EngineConfig, Tail, TailHandle};
 use serde_json::Value;
 
 use super::hub_config;
 use crate::{
-    adapters::{Remote, Together},
+    adapters::{KafkaBus, Node, Remote, Together},
     config, console,
     health::{self, Health},
     lifecycle::Lifecycle,
@@ -25,16 +26,34 @@ pub(super) async fn run(settings: config::Hub, lifecycle: &Lifecycle) -> anyhow:
     config.insecure |= settings.insecure;
     hub_config::check(&config, settings.listen)?;
     let metrics = telemetry::metrics()?;
-    let hub = Hub::start(config, authority)?;
+    let (hub, tail) = match settings.engine.kafka() {
+        None => (Hub::start(config, authority)?, None),
+        Some(engine) => {
+            let hub = Hub::start_among(config, authority, Arc::new(KafkaBus::new(engine.clone())))?;
+            let tail = start_tail(engine, &hub, lifecycle);
+            (hub, Some(tail))
+        }
+    };
 
     let listener = server::bind(settings.listen).await?;
     let address = listener.local_addr()?;
-    let opening = Opening(settings.sockets_after.map(|after| Instant::now() + after));
-    let sockets = hub.router().layer(from_fn(move |request, next| opening.pass(request, next)));
-    let parts = opening.health_of(health_of(Health::default(), &hub));
+    let opening = Opening { from: settings.sockets_after.map(|after| Instant::now() + after), tail: tail.clone() };
+    let door = opening.clone();
+    let sockets = hub.router().layer(from_fn(move |request, next| door.clone().pass(request, next)));
+    let mut parts = opening.health_of(health_of(Health::default(), &hub));
+    if let Some(tail) = &tail {
+        parts = engine_health_of(parts, tail.clone());
+    }
     let app = sockets.merge(health::router(parts, metrics));
     lifecycle.run("the HTTP server", server::serve(listener, app, lifecycle.stopping()));
-    console::say(format_args!("Roomcast hub is ready at ws://{address}{SOCKET}"));
+    let placed = async {
+        if let Some(tail) = &tail {
+            tail.placed().await;
+        }
+    };
+    if lifecycle.stopping().run_until_cancelled(placed).await.is_some() {
+        console::say(format_args!("Roomcast hub is ready at ws://{address}{SOCKET}"));
+    }
 
     lifecycle.stopping().cancelled().await;
     hub.stop().await;
@@ -52,27 +71,56 @@ fn plan(settings: &config::Hub) -> anyhow::Result<(HubConfig, Arc<dyn Authority>
 }
 
 const SOCKET: &str = "/connection/websocket";
-const NOT_OPEN: &str = "This hub has just started: relays have to find it before browsers do.";
+const NOT_FOUND_YET: &str = "This hub has just started: relays have to find it before browsers do.";
+const NOT_PLACED: &str = "This hub does not read from Kafka yet: what it missed now would be missed for good.";
 
 /// From when on sockets are taken. A relay is heard before.
-#[derive(Clone, Copy)]
-struct Opening(Option<Instant>);
+#[derive(Clone)]
+struct Opening {
+    from: Option<Instant>,
+    /// A client that is told where a room stands shall hear everything from there on.
+    tail: Option<TailHandle>,
+}
 
 impl Opening {
-    fn is_open(self) -> bool {
-        self.0.is_none_or(|opening| opening <= Instant::now())
+    fn check(&self) -> Result<(), &'static str> {
+        match () {
+            () if self.tail.as_ref().is_some_and(|tail| !tail.is_placed()) => Err(NOT_PLACED),
+            () if self.from.is_some_and(|from| from > Instant::now()) => Err(NOT_FOUND_YET),
+            () => Ok(()),
+        }
     }
 
     async fn pass(self, request: Request, next: Next) -> Response {
-        if !request.uri().path().starts_with("/connection/") || self.is_open() {
-            return next.run(request).await;
+        match self.check() {
+            Err(why) if request.uri().path().starts_with("/connection/") => {
+                (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
+            }
+            _ => next.run(request).await,
         }
-        (StatusCode::SERVICE_UNAVAILABLE, NOT_OPEN).into_response()
     }
 
     fn health_of(self, health: Health) -> Health {
-        health.with("sockets", move || ready(if self.is_open() { Ok(Value::Null) } else { Err(NOT_OPEN.to_owned()) }))
+        health.with("sockets", move || ready(self.check().map(|()| Value::Null).map_err(str::to_owned)))
     }
+}
+
+/// Reads what is published and what other hubs say, for as long as this process lives.
+fn start_tail(engine: EngineConfig, hub: &Hub, lifecycle: &Lifecycle) -> TailHandle {
+    let tail = Tail::new(engine, Arc::new(Node(hub.clone())));
+    let (handle, stopping) = (tail.handle(), lifecycle.stopping());
+    lifecycle.run("the engine's tail", async move { Ok(tail.run(stopping).await?) });
+    handle
+}
+
+fn engine_health_of(health: Health, tail: TailHandle) -> Health {
+    health.with("engine", move || {
+        let status = tail.status();
+        ready(match status.reason.clone() {
+            Some(reason) => Err(reason),
+            None => serde_json::to_value(status).map_err(|error| error.to_string()),
+        })
+    })
 }
 
 pub(super) fn health_of(health: Health, hub: &Hub) -> Health {

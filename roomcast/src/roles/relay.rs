@@ -1,8 +1,9 @@
-//! `roomcast relay`: from the outbox to hubs in other processes.
+//! `roomcast relay`: from the outbox to hubs in other processes, directly or by way of Kafka.
 
 use std::sync::Arc;
 
-use relay::{Destination, KafkaConfig, Relay, RelayConfig, RelayHandle, Wakeup, WalConfig};
+use anyhow::bail;
+use relay::{Destination, KafkaConfig, Relay, RelayConfig, RelayHandle, Wakeup, WalConfig, engine::Publications};
 
 use crate::{
     adapters::RemoteHubs,
@@ -15,12 +16,12 @@ use crate::{
 pub(super) async fn run(settings: config::Relay, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     let metrics = telemetry::metrics()?;
     let url = settings.relay_database_url.as_ref().unwrap_or(&settings.database.url);
-    let hubs = RemoteHubs::new(&settings.hubs, settings.api_key.expose().to_owned())?;
+    let (destination, whereto) = destination(&settings)?;
     let relay = start(
         url.expose(),
         &settings.sources,
         settings.sources.wal.unwrap_or(false),
-        Arc::new(hubs),
+        destination,
         Wakeup::default(),
         lifecycle,
     )?;
@@ -34,11 +35,23 @@ pub(super) async fn run(settings: config::Relay, lifecycle: &Lifecycle) -> anyho
     }
     let app = health::router(parts, metrics);
     lifecycle.run("the HTTP server", server::serve(listener, app, lifecycle.stopping()));
-    console::say(format_args!(
-        "Roomcast relay is ready at http://{address}, delivering to {}",
-        settings.hubs.join(", ")
-    ));
+    console::say(format_args!("Roomcast relay is ready at http://{address}, delivering to {whereto}"));
     lifecycle.finished().await
+}
+
+/// Where to deliver, and how to call it.
+fn destination(settings: &config::Relay) -> anyhow::Result<(Arc<dyn Destination>, String)> {
+    if let Some(engine) = settings.engine.kafka() {
+        let whereto = format!("Kafka at {}", engine.brokers);
+        return Ok((Arc::new(Publications::new(engine)), whereto));
+    }
+    if settings.hubs.is_empty() {
+        bail!(
+            "a relay needs to know where to deliver: name hubs with --hub (ROOMCAST_HUB_URLS), or Kafka with --engine"
+        );
+    }
+    let hubs = RemoteHubs::new(&settings.hubs, settings.api_key.expose().to_owned())?;
+    Ok((Arc::new(hubs), settings.hubs.join(", ")))
 }
 
 /// Starts the carrier and hands it to the lifecycle.
