@@ -155,8 +155,7 @@ impl Hub {
     ///
     /// This node alone carries them out: among others, it is for what each of them is told from elsewhere.
     pub async fn execute(&self, commands: Vec<Command>) -> Vec<Result<Accepted, Rejection>> {
-        let outcomes = settle(self.inner.enqueue(commands).await).await;
-        outcomes.into_iter().map(|outcome| outcome.map_err(Rejection::from)).collect()
+        settle(self.inner.enqueue(commands).await).await
     }
 
     /// Carries out what this node was asked to do: on every node, if there are others.
@@ -318,12 +317,12 @@ impl Inner {
 }
 
 /// Waits until what was handed over has been counted, where the hub counts.
-pub(crate) async fn settle(outcomes: Vec<Result<Outcome, ErrorCode>>) -> Vec<Result<Accepted, ErrorCode>> {
+pub(crate) async fn settle<E: From<ErrorCode>>(outcomes: Vec<Result<Outcome, ErrorCode>>) -> Vec<Result<Accepted, E>> {
     let mut results = Vec::with_capacity(outcomes.len());
     for outcome in outcomes {
         results.push(match outcome {
-            Ok(outcome) => outcome.settle().await,
-            Err(error) => Err(error),
+            Ok(outcome) => outcome.settle().await.map_err(E::from),
+            Err(error) => Err(error.into()),
         });
     }
     results

@@ -107,9 +107,9 @@ impl Nodes {
             let said = self.call(context, &key, |call| Message::Commands(Commands { call, commands })).await;
             let outcomes = match said {
                 Ok(outcomes) => settle(outcomes).await,
-                Err(error) => indices.iter().map(|_| Err(error)).collect(),
+                Err(error) => indices.iter().map(|_| Err(error.into())).collect(),
             };
-            results.extend(indices.into_iter().zip(outcomes).map(|(index, it)| (index, it.map_err(Rejection::from))));
+            results.extend(indices.into_iter().zip(outcomes));
         }
         results
     }

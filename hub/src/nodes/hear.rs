@@ -7,11 +7,13 @@ use uuid::Uuid;
 
 use super::{
     Nodes,
+    calls::Outcomes,
     message::{Answer, Change, Commands, Company, Message, Order, Question, Said, Unheard},
     metrics,
     roster::Here,
 };
 use crate::{
+    codes::ErrorCode,
     frame::{Kind, one_line},
     hub::{Hub, Inner},
     shard::ShardCommand,
@@ -50,8 +52,7 @@ impl Inner {
     async fn act(self: &Arc<Self>, nodes: &Nodes, from: Uuid, message: Message) {
         match message {
             Message::Commands(Commands { call, commands }) => {
-                let known = commands.into_iter().filter_map(|Order(command)| command).collect();
-                let outcomes = self.enqueue(known).await;
+                let outcomes = self.obey(commands).await;
                 if from == nodes.id {
                     nodes.calls.carried_out(call, outcomes);
                 }
@@ -82,6 +83,16 @@ impl Inner {
             }
             Message::Company(_) | Message::Bye | Message::Answer(_) => {}
         }
+    }
+
+    /// Hands on what this version knows; one outcome each.
+    async fn obey(&self, orders: Vec<Order>) -> Outcomes {
+        let known: Vec<bool> = orders.iter().map(|Order(command)| command.is_some()).collect();
+        let commands = orders.into_iter().filter_map(|Order(command)| command).collect();
+        let mut outcomes = self.enqueue(commands).await.into_iter();
+        let outcome =
+            |known: bool| if known { outcomes.next() } else { None }.unwrap_or(Err(ErrorCode::METHOD_NOT_FOUND));
+        known.into_iter().map(outcome).collect()
     }
 
     /// Somebody comes or goes on another node.

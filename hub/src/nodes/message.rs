@@ -210,4 +210,30 @@ mod tests {
         };
         assert!(matches!(commands[..], [Order(None), Order(Some(Command::HistoryRemove(_)))]));
     }
+
+    #[test]
+    fn every_command_is_heard_as_it_was_said() {
+        let target = r#""user":"7","client":"c""#;
+        let overrides = r#""override":{"presence":{"value":false}}"#;
+        let subscribe = format!(
+            r#"{{{target},"channel":"a","info":{{}},"data":[],"expire_at":1,"recover_since":{{"offset":3}},{overrides}}}"#
+        );
+        let commands = [
+            ("publish", r#"{"channel":"a","data":1,"version":2,"version_epoch":"e","idempotency_key":"k"}"#.to_owned()),
+            ("broadcast", r#"{"channels":["a","b"],"data":1,"tags":{"a":"b"},"skip_history":true}"#.to_owned()),
+            ("subscribe", subscribe),
+            ("unsubscribe", format!(r#"{{{target},"channel":"a"}}"#)),
+            ("disconnect", format!(r#"{{{target},"disconnect":{{"code":4000,"reason":"r"}},"whitelist":["d"]}}"#)),
+            ("refresh", format!(r#"{{{target},"expired":true,"expire_at":4}}"#)),
+            ("history_remove", r#"{"channel":"a"}"#.to_owned()),
+        ];
+        for (method, payload) in commands {
+            let said = serde_json::to_string(&Order(Command::parse(method, &payload).ok())).unwrap();
+            let Order(Some(heard)) = serde_json::from_str(&said).unwrap() else { panic!("{method}: {said}") };
+            assert_eq!(serde_json::to_string(&heard).unwrap(), said);
+            let payload: serde_json::Value = serde_json::from_str(&payload).unwrap();
+            let whole: serde_json::Value = serde_json::from_str(&said).unwrap();
+            assert_eq!(whole[method].as_object().unwrap().len(), payload.as_object().unwrap().len(), "{said}");
+        }
+    }
 }
