@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::{KEY, TestHub, client::Incoming, http, token};
+use crate::{KEY, TestBus, TestHub, client::Incoming, http, token};
 
 const COMMANDS: [&str; 12] = [
     r#"{"id":2,"subscribe":{"channel":"chat:1","recover":true,"epoch":"e","offset":1,"flag":3,"token":"a.b.c"}}"#,
@@ -40,6 +40,24 @@ const BODIES: [(&str, &str); 8] = [
     (
         "batch",
         r#"{"commands":[{"publish":{"channel":"chat:1","data":1}},{"history":{"channel":"chat:1"}}],"parallel":true}"#,
+    ),
+];
+
+/// What nodes say to each other.
+const SAID: [(&str, &str); 8] = [
+    (
+        "commands",
+        r#"{"call":1,"commands":[{"publish":{"channel":"chat:1","data":1}},{"disconnect":{"user":"9"}},{"subscribe":{"user":"9","channel":"chat:1"}}]}"#,
+    ),
+    ("said", r#"{"call":0,"publish":{"channel":"chat:1","data":2},"by":{"user":"9","client":"c"}}"#),
+    ("company", r#"{"channel":"chat:1","changes":[{"join":{"user":"9"}},{"leave":{"user":"9"}}]}"#),
+    ("here", r#"{"name":"n","version":"1","num_clients":3,"uptime":18446744073709551615}"#),
+    ("bye", "null"),
+    ("question", r#"{"call":3,"about":{"presence":"chat:1"}}"#),
+    ("question", r#"{"call":3,"about":{"channels":"*a*"}}"#),
+    (
+        "answer",
+        r#"{"to":"00000000-0000-0000-0000-000000000001","call":1,"part":{"presence_stats":{"clients":9,"users":["a"]}},"last":true}"#,
     ),
 ];
 
@@ -77,8 +95,12 @@ fn damaged(text: &str, damages: &[Damage]) -> Vec<u8> {
 }
 
 fn run<S: Strategy>(strategy: &S, each: impl AsyncFn(&TestHub, S::Value)) {
+    run_on(TestHub::alone(|_| {}), strategy, each);
+}
+
+fn run_on<S: Strategy>(hub: impl Future<Output = TestHub>, strategy: &S, each: impl AsyncFn(&TestHub, S::Value)) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let hub = runtime.block_on(TestHub::alone(|_| {}));
+    let hub = runtime.block_on(hub);
     let config = ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() };
     let result = TestRunner::new(config).run(strategy, |value| {
         runtime.block_on(async { each(&hub, value).await });
@@ -146,5 +168,15 @@ fn damaged_tokens_open_nothing() {
             Incoming::Closed(code, _) => assert_eq!(code, 3500, "{bad}"),
             other => panic!("{bad}: {other:?}"),
         }
+    });
+}
+
+#[test]
+fn damaged_messages_between_nodes_are_left_out() {
+    let node = async { TestHub::among(&TestBus::new(), |config| TestHub::with_chat(config, |_| {})).await.0 };
+    let message = (prop::sample::select(&SAID[..]), collection::vec(damage(), 0..3));
+    run_on(node, &message, async |node, ((kind, body), damages)| {
+        let message = format!(r#"{{"node":"00000000-0000-0000-0000-000000000002","kind":"{kind}","body":{body}}}"#);
+        node.hub.hear(&damaged(&message, &damages)).await;
     });
 }
