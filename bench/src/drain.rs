@@ -176,20 +176,25 @@ async fn empty(database: &mut PgConnection, deadline: Instant) -> anyhow::Result
 pub async fn write_backlog(database: &mut PgConnection, stage: &Stage, rows: i64) -> anyhow::Result<HashSet<Line>> {
     let each = rows / i64::try_from(stage.rooms.len())?;
     ensure!(each > 0, "fewer rows than rooms");
+    write_lines(database, &stage.rooms, stage.people[0].id, each).await
+}
+
+/// The same, `each` messages of one author in each of these rooms.
+pub(crate) async fn write_lines(
+    database: &mut PgConnection,
+    rooms: &[i64],
+    author: i64,
+    each: i64,
+) -> anyhow::Result<HashSet<Line>> {
     let mut transaction = database.begin().await?;
     let before = sqlx::query_as::<_, (i64, i64)>(
         "select id, version from rooms where id = any($1) order by id for no key update",
     )
-    .bind(&stage.rooms)
+    .bind(rooms)
     .fetch_all(&mut *transaction)
     .await?;
-    sqlx::query(BACKLOG)
-        .bind(&stage.rooms)
-        .bind(each)
-        .bind(stage.people[0].id)
-        .execute(&mut *transaction)
-        .await
-        .context("writing the rows")?;
+    let written = sqlx::query(BACKLOG).bind(rooms).bind(each).bind(author).execute(&mut *transaction);
+    written.await.context("writing the rows")?;
     sqlx::query("select pg_notify($1, '')").bind(relay::CHANNEL).execute(&mut *transaction).await?;
     transaction.commit().await?;
     let lines = before.iter().flat_map(|&(room, version)| (1..=each).map(move |n| (room, version + n)));

@@ -18,6 +18,7 @@ pub mod percentiles;
 pub mod person;
 pub mod postgres;
 pub mod product;
+pub mod recover;
 pub mod sockets;
 pub mod stage;
 pub mod subscriber;

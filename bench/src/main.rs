@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use bench::{
-    console, drain, latency, machine, modes,
-    sockets::{churn, fanout, floor, idle, suite as sockets},
+    console, drain, latency, machine, modes, recover,
+    sockets::{churn, fanout, floor, idle, rooms, suite as sockets},
     suite, writes,
 };
 use clap::{Parser, Subcommand};
@@ -29,6 +29,8 @@ enum What {
     Modes(modes::Modes),
     /// One channel and many subscribers, on a running server that speaks the Centrifuge protocol
     Fanout(fanout::Fanout),
+    /// Many rooms per connection, all of them busy, on such a server
+    Rooms(rooms::Rooms),
     /// Memory of connections that do nothing, on such a server
     Idle(idle::Idle),
     /// Clients that come and go, on such a server
@@ -37,6 +39,8 @@ enum What {
     Floor(floor::Floor),
     /// The hub's sockets beside the floor, on a release build
     Sockets(sockets::Suite),
+    /// Everybody comes back at once after the hub was killed, on a release build and a private PostgreSQL
+    Recover(recover::Recover),
     /// Everything, on a release build and a private PostgreSQL that it starts and stops
     All(suite::Suite),
 }
@@ -63,9 +67,15 @@ async fn run(what: What) -> anyhow::Result<()> {
         What::All(suite) => return suite.run().await,
         What::Modes(modes) => return modes.run().await,
         What::Sockets(suite) => return suite.run().await,
+        What::Recover(recover) => return recover.run().await,
         What::Floor(floor) => return tokio::task::spawn_blocking(move || floor.serve()).await?,
         What::Fanout(fanout) => {
             machine::allow_many_sockets()?;
+            fanout::table(&[("as it runs".to_owned(), fanout.load, fanout.measure().await?)])
+        }
+        What::Rooms(rooms) => {
+            machine::allow_many_sockets()?;
+            let fanout = fanout::Fanout::from(rooms);
             fanout::table(&[("as it runs".to_owned(), fanout.load, fanout.measure().await?)])
         }
         What::Idle(idle) => {

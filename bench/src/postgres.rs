@@ -20,13 +20,18 @@ pub struct Postgres(Server);
 impl Postgres {
     /// Finds or fetches the binaries and starts a server on files of its own.
     pub async fn start(binaries: Option<PathBuf>) -> anyhow::Result<Self> {
+        Self::start_with(binaries, &[]).await
+    }
+
+    /// The same with more settings.
+    pub async fn start_with(binaries: Option<PathBuf>, more: &[(&str, &str)]) -> anyhow::Result<Self> {
         let directories = Directories::of_this_user()?;
         let progress = Progress::new(console::progress);
         let search = Search { named: binaries, data_dir: None, ..Search::new(&directories) };
         let binaries = search.find_or_fetch(&progress).await?;
         let options = Options {
             temporary: true,
-            settings: SETTINGS.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            settings: SETTINGS.iter().chain(more).map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
             progress,
             ..Options::durable(directories.cache.join(format!("bench-{}", std::process::id())))
         };

@@ -144,7 +144,12 @@ impl Process {
         format!("ws://{}/connection/websocket", self.address)
     }
 
-    async fn stop(mut self) -> anyhow::Result<()> {
+    /// Ends it as a crash would.
+    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         let pid = Pid::from_raw(i32::try_from(self.child.id().context("it has ended by itself")?)?);
         kill(pid, Signal::SIGINT)?;
         let ended = tokio::time::timeout(STOP, self.child.wait()).await;

@@ -57,8 +57,9 @@ impl Churn {
             let first = (half * self.threads + thread) * each;
             tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
                 for number in first..first + each {
-                    let channel = |number: usize| vec![target.channel(&format!("churn-{}", number % 100))];
-                    drop(Swarm::connect(&target, number as usize, 1, channel)?);
+                    let channel = number as usize % 100;
+                    let channels = |_| vec![(channel, target.channel(&format!("churn-{channel}")))];
+                    drop(Swarm::connect(&target, number as usize, 1, channels)?);
                 }
                 Ok(())
             })

@@ -1,4 +1,4 @@
-//! One channel, many subscribers: at a steady rate, or as fast as it goes with a number of publications in flight.
+//! One channel, many subscribers, or many channels for each: at a steady rate, or as fast as it goes with a number of publications in flight.
 
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,45 @@ pub struct Load {
     /// Bytes of each one's data
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(50..=30_000))]
     pub size: u32,
+    /// Which channels they hear.
+    #[arg(skip)]
+    pub channels: Channels,
+}
+
+/// Each subscriber hears `each` of `all` channels; every channel has as many subscribers as any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Channels {
+    /// How many there are.
+    pub all: u32,
+    /// How many of them each client hears.
+    pub each: u32,
+}
+
+impl Default for Channels {
+    fn default() -> Self {
+        Self { all: 1, each: 1 }
+    }
+}
+
+impl Channels {
+    /// The numbers of those that this client hears.
+    fn of(self, client: usize) -> impl Iterator<Item = usize> {
+        let (all, each) = (self.all as usize, self.each as usize);
+        (0..each).map(move |index| (client * each + index) % all)
+    }
+
+    /// How many of this many subscribers hear a channel.
+    fn audience(self, subscribers: u32) -> anyhow::Result<usize> {
+        ensure!(self.each <= self.all, "nobody can hear {} of {} channels", self.each, self.all);
+        let subscriptions = subscribers * self.each;
+        ensure!(
+            subscriptions.is_multiple_of(self.all),
+            "{subscribers} clients with {} channels each: not the same number for each of {}",
+            self.each,
+            self.all
+        );
+        Ok((subscriptions / self.all) as usize)
+    }
 }
 
 /// What came out.
@@ -83,10 +122,21 @@ impl Load {
     /// "1,000 subscribers, 20/s"
     pub fn name(&self) -> String {
         let subscribers = thousands(f64::from(self.subscribers));
+        let who = match self.channels {
+            Channels { all: 1, .. } => format!("{subscribers} subscribers"),
+            Channels { all, each } if all == each => format!("{subscribers} clients, all in the same {all} rooms"),
+            Channels { all, each } => format!("{subscribers} clients, each in {each} of {all} rooms"),
+        };
         match self.rate {
-            Some(rate) => format!("{subscribers} subscribers, {rate}/s"),
-            None => format!("{subscribers} subscribers, {} in flight", self.window()),
+            Some(rate) => format!("{who}, {rate}/s"),
+            None => format!("{who}, {} in flight", self.window()),
         }
+    }
+
+    /// How many of the publications go to this channel, as they take turns.
+    fn published(&self, channel: usize) -> u64 {
+        let (publications, all) = (self.publications as usize, self.channels.all as usize);
+        (publications / all + usize::from(channel < publications % all)) as u64
     }
 
     fn window(&self) -> u32 {
@@ -97,14 +147,16 @@ impl Load {
 impl Fanout {
     /// Connects, publishes, waits for the last delivery.
     pub async fn measure(&self) -> anyhow::Result<Outcome> {
-        let Load { subscribers, publications, size, .. } = self.load;
-        let channel = self.target.channel(&format!("fanout-{:08x}", rand::random::<u32>()));
-        let publisher = Publisher::new(&self.target, channel.clone(), size as usize);
-        let (target, channels) = (self.target.clone(), vec![channel]);
-        let connect = move || Swarm::connect(&target, 0, subscribers as usize, |_| channels.clone());
-        let swarm = tokio::task::spawn_blocking(connect).await??;
-        let clients = swarm.len();
-        let reading = swarm.read();
+        let load @ Load { subscribers, publications, size, channels, .. } = self.load;
+        let audience = channels.audience(subscribers)?;
+        let run = rand::random::<u32>();
+        let names: Vec<String> =
+            (0..channels.all).map(|channel| self.target.channel(&format!("fanout-{run:08x}-{channel}"))).collect();
+        let publisher = Publisher::new(&self.target, names.clone(), size as usize);
+        let target = self.target.clone();
+        let heard = move |client| channels.of(client).map(|channel| (channel, names[channel].clone())).collect();
+        let connect = move || Swarm::connect(&target, 0, subscribers as usize, heard);
+        let reading = tokio::task::spawn_blocking(connect).await??.read(audience);
         tokio::time::sleep(Duration::from_secs(1)).await; // what connecting left to do is not the fan-out's
 
         let (before, begin) = (self.cpu(), Instant::now());
@@ -113,9 +165,9 @@ impl Fanout {
             None => self.in_flight(&publisher, &reading).await,
         };
         let (wall, cpu) = (begin.elapsed(), self.cpu().saturating_sub(before));
-        let seen = tokio::task::spawn_blocking(move || reading.stop(u64::from(publications))).await??;
+        let seen = tokio::task::spawn_blocking(move || reading.stop(|channel| load.published(channel))).await??;
         outcome?;
-        ensure!(seen.latencies.len() <= clients * publications as usize + seen.faults.repeated, "read too much");
+        ensure!(seen.latencies.len() <= audience * publications as usize + seen.faults.repeated, "read too much");
         let deliveries = seen.latencies.len();
         Ok(Outcome { deliveries, wall, cpu, latency: Durations::of(seen.latencies), faults: seen.faults })
     }
@@ -128,7 +180,7 @@ impl Fanout {
         let start = tokio::time::Instant::now();
         for number in 0..self.load.publications {
             sleep_until(start + Duration::from_secs(1) * number / rate).await;
-            publisher.publish().await?;
+            publisher.publish(number).await?;
         }
         arrived(reading, self.load.publications).await
     }
@@ -141,7 +193,7 @@ impl Fanout {
                 arrived(reading, 1).await?;
             }
             let publisher = publisher.clone();
-            requests.spawn(async move { publisher.publish().await });
+            requests.spawn(async move { publisher.publish(number).await });
         }
         while let Some(answer) = requests.join_next().await {
             answer??;
@@ -194,4 +246,21 @@ pub fn table(outcomes: &[(String, Load, Outcome)]) -> Table {
 /// p99 in words.
 pub(super) fn p99(outcome: &Outcome) -> Millis {
     Millis(outcome.latency.percentile(99))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_channel_has_the_same_number_of_subscribers() {
+        for (subscribers, all, each) in [(200, 50, 50), (200, 500, 50), (3, 1, 1), (10, 4, 2)] {
+            let channels = Channels { all, each };
+            let mut heard = vec![0; all as usize];
+            (0..subscribers).flat_map(|client| channels.of(client as usize)).for_each(|channel| heard[channel] += 1);
+            assert_eq!(heard, vec![channels.audience(subscribers).unwrap(); all as usize]);
+        }
+        assert!(Channels { all: 3, each: 2 }.audience(2).is_err());
+        assert!(Channels { all: 2, each: 3 }.audience(2).is_err());
+    }
 }

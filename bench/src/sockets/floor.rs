@@ -4,10 +4,11 @@
 //! It speaks just enough of the protocol for the same clients and publisher to drive it.
 
 use std::{
+    collections::HashMap,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     os::fd::AsFd,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::Context;
@@ -36,11 +37,25 @@ struct Publish<'a> {
     data: &'a RawValue,
 }
 
-/// Everybody hears everything, as if there were one channel.
+/// Who hears a channel.
 #[derive(Default)]
 struct Sockets {
-    open: Vec<TcpStream>,
+    open: Vec<Arc<TcpStream>>,
     offset: u64,
+}
+
+/// One lock for all: one writer at a time.
+type Channels = Mutex<HashMap<String, Sockets>>;
+
+/// A command of a client, as far as it matters here.
+#[derive(Deserialize)]
+struct Asked {
+    subscribe: Option<Subscribe>,
+}
+
+#[derive(Deserialize)]
+struct Subscribe {
+    channel: String,
 }
 
 impl Floor {
@@ -48,12 +63,12 @@ impl Floor {
     pub fn serve(&self) -> anyhow::Result<()> {
         let listener = TcpListener::bind(&self.listen).with_context(|| format!("listening on {}", self.listen))?;
         console::result(format_args!("The floor is ready at http://{}", listener.local_addr()?));
-        let sockets = Mutex::new(Sockets::default());
+        let channels = Channels::default();
         std::thread::scope(|scope| {
             for stream in listener.incoming() {
-                let (stream, sockets) = (stream?, &sockets);
+                let (stream, channels) = (stream?, &channels);
                 // A client that hangs up in the middle is no reason to end.
-                scope.spawn(move || serve(stream, sockets).unwrap_or_else(|error| console::error(&error)));
+                scope.spawn(move || serve(stream, channels).unwrap_or_else(|error| console::error(&error)));
             }
             Ok(())
         })
@@ -61,17 +76,17 @@ impl Floor {
 }
 
 /// The first request decides: a WebSocket to keep, or a publisher to serve until it leaves.
-fn serve(stream: TcpStream, sockets: &Mutex<Sockets>) -> anyhow::Result<()> {
+fn serve(stream: TcpStream, channels: &Channels) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
     while let Some(head) = head(&mut reader)? {
         if let Some(key) = header(&head, "sec-websocket-key") {
-            return subscribe(reader, stream, key, sockets);
+            return subscribe(reader, stream, key, channels);
         }
         let length = header(&head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
-        deliver(sockets, &serde_json::from_slice(&body)?);
+        deliver(channels, &serde_json::from_slice(&body)?);
         (&stream).write_all(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{\"result\":{}}",
         )?;
@@ -80,14 +95,15 @@ fn serve(stream: TcpStream, sockets: &Mutex<Sockets>) -> anyhow::Result<()> {
 }
 
 /// The loop that is measured.
-fn deliver(sockets: &Mutex<Sockets>, publish: &Publish<'_>) {
-    let mut sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
+fn deliver(channels: &Channels, publish: &Publish<'_>) {
+    let mut channels = channels.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(sockets) = channels.get_mut(publish.channel) else { return };
     sockets.offset += 1;
     let frame = framed(publish, sockets.offset);
-    sockets.open.retain_mut(|socket| write(socket, &frame).is_ok());
+    sockets.open.retain(|socket| write(socket, &frame).is_ok());
 }
 
-fn write(socket: &mut TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {
+fn write(mut socket: &TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {
     while !bytes.is_empty() {
         match socket.write(bytes) {
             Ok(written) => bytes = &bytes[written..],
@@ -126,7 +142,7 @@ fn subscribe(
     mut reader: BufReader<TcpStream>,
     mut stream: TcpStream,
     key: &str,
-    sockets: &Mutex<Sockets>,
+    channels: &Channels,
 ) -> anyhow::Result<()> {
     let accept = STANDARD.encode(Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11")));
     write!(
@@ -141,14 +157,20 @@ fn subscribe(
         let count = read.len();
         reader.consume(count);
         if let Some(text) = unmasked(&received) {
-            break text.lines().count();
+            break text.lines().map(serde_json::from_str).collect::<Result<Vec<Asked>, _>>()?;
         }
     };
-    let replies =
-        (1..=commands).map(|id| format!("{{\"id\":{id},\"{}\":{{}}}}", if id == 1 { "connect" } else { "subscribe" }));
+    let replies = commands.iter().zip(1..).map(|(command, id)| {
+        let kind = if command.subscribe.is_some() { "subscribe" } else { "connect" };
+        format!("{{\"id\":{id},\"{kind}\":{{}}}}")
+    });
     stream.write_all(&text_frame(&replies.collect::<Vec<_>>().join("\n")))?;
     stream.set_nonblocking(true)?;
-    sockets.lock().unwrap_or_else(PoisonError::into_inner).open.push(stream);
+    let stream = Arc::new(stream);
+    let mut channels = channels.lock().unwrap_or_else(PoisonError::into_inner);
+    for Subscribe { channel } in commands.into_iter().filter_map(|command| command.subscribe) {
+        channels.entry(channel).or_default().open.push(Arc::clone(&stream));
+    }
     Ok(())
 }
 

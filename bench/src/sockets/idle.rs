@@ -68,7 +68,7 @@ impl Idle {
         let channels = move |number: usize| {
             let name = |index| (number * this.subscriptions as usize + index) % this.channels as usize;
             (0..this.subscriptions as usize)
-                .map(|index| this.target.channel(&format!("idle-{}", name(index))))
+                .map(|index| (name(index), this.target.channel(&format!("idle-{}", name(index)))))
                 .collect()
         };
         let target = self.target.clone();

@@ -1,5 +1,7 @@
 //! Publishes through the server API on connections that are kept, as a service beside the hub would.
 
+use std::sync::Arc;
+
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -19,25 +21,26 @@ pub(super) struct Publisher {
     client: Client<HttpConnector, Full<Bytes>>,
     uri: String,
     api_key: String,
-    channel: String,
+    channels: Arc<[String]>,
     filling: String,
 }
 
 impl Publisher {
-    /// `size` is that of the data, in bytes.
-    pub(super) fn new(target: &Target, channel: String, size: usize) -> Self {
+    /// To these channels in turn. `size` is that of the data, in bytes.
+    pub(super) fn new(target: &Target, channels: Vec<String>, size: usize) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).build(connector);
         let envelope = data(1_700_000_000_000_000, "").to_string().len();
         let filling = "x".repeat(size.saturating_sub(envelope));
         let uri = format!("{}/publish", target.api.trim_end_matches('/'));
-        Self { client, uri, api_key: target.api_key.clone(), channel, filling }
+        Self { client, uri, api_key: target.api_key.clone(), channels: channels.into(), filling }
     }
 
-    /// Publishes once; the clock begins before the request is written.
-    pub(super) async fn publish(&self) -> anyhow::Result<()> {
-        let body = json!({ "channel": self.channel, "data": data(unix_micros(), &self.filling) });
+    /// The publication with this number; the clock begins before the request is written.
+    pub(super) async fn publish(&self, number: u32) -> anyhow::Result<()> {
+        let channel = &self.channels[number as usize % self.channels.len()];
+        let body = json!({ "channel": channel, "data": data(unix_micros(), &self.filling) });
         let mut request = Request::post(&self.uri).header(header::CONTENT_TYPE, "application/json");
         if !self.api_key.is_empty() {
             request = request.header("X-API-Key", &self.api_key);

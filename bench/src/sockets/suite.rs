@@ -13,8 +13,10 @@ use clap::Args;
 
 use super::{
     churn::{self, Churn},
-    fanout::{self, Fanout, Load, p99},
+    fanout::{self, Channels, Fanout, Load, p99},
     idle::{self, Idle},
+    peer::Peer,
+    rooms,
     target::Target,
 };
 use crate::{
@@ -59,18 +61,22 @@ pub struct Suite {
     /// Idle connections
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=19_000))]
     pub connections: u32,
-    /// Another server that runs already with bench/hub.json, by its origin, measured in the same turns
+    /// Another server with bench/hub.json, by its origin, measured in the same turns; it runs already, or see --peer-command
     #[arg(long)]
     pub peer: Option<String>,
-    /// Its process
-    #[arg(long, requires = "peer")]
+    /// Its process, if it runs already
+    #[arg(long, requires = "peer", conflicts_with = "peer_command")]
     pub peer_pid: Option<u32>,
+    /// Starts it, fresh for each run as the hub is; not in the background
+    #[arg(long, requires = "peer", value_name = "COMMAND")]
+    pub peer_command: Option<String>,
 }
 
 /// All figures, in the order in which they were measured.
 #[derive(Default)]
 struct Figures {
     fanout: Vec<(String, Load, fanout::Outcome)>,
+    rooms: Vec<(String, Load, fanout::Outcome)>,
     idle: Vec<(String, Idle, idle::Outcome)>,
     churn: Vec<(String, Churn, churn::Outcome)>,
 }
@@ -81,8 +87,15 @@ fn loads() -> Vec<Load> {
     let fixed = fixed.map(|(subscribers, rate, publications)| (subscribers, Some(rate), None, publications));
     let saturated = SATURATED.map(|(window, _)| (1000, None, Some(window), 1500));
     let all = fixed.into_iter().chain(saturated);
-    all.map(|(subscribers, rate, window, publications)| Load { subscribers, rate, window, publications, size: 200 })
-        .collect()
+    all.map(|(subscribers, rate, window, publications)| Load {
+        subscribers,
+        rate,
+        window,
+        publications,
+        size: 200,
+        channels: Channels::default(),
+    })
+    .collect()
 }
 
 impl Suite {
@@ -91,8 +104,11 @@ impl Suite {
         machine::allow_many_sockets()?;
         let executable = product_or_build(self.roomcast.as_deref()).await?;
         let load = machine::load();
-        let mut figures = Figures::default();
-        self.fanout(&executable, &mut figures).await?;
+        let mut figures = Figures {
+            fanout: self.fanout(&executable, loads()).await?,
+            rooms: self.fanout(&executable, rooms::loads()).await?,
+            ..Figures::default()
+        };
         self.idle(&executable, &mut figures).await?;
         self.churn(&executable, &mut figures).await?;
         let head = [
@@ -107,8 +123,13 @@ impl Suite {
         Ok(())
     }
 
-    async fn fanout(&self, executable: &Path, figures: &mut Figures) -> anyhow::Result<()> {
-        for load in loads() {
+    async fn fanout(
+        &self,
+        executable: &Path,
+        loads: Vec<Load>,
+    ) -> anyhow::Result<Vec<(String, Load, fanout::Outcome)>> {
+        let mut figures = Vec::new();
+        for load in loads {
             let mut runs: Vec<(&str, Vec<fanout::Outcome>)> = Vec::new();
             for round in 1..=self.rounds {
                 for (name, server) in self.servers(executable).await? {
@@ -122,10 +143,10 @@ impl Suite {
             }
             for (name, outcomes) in runs {
                 let middle = median(&outcomes, fanout::Outcome::per_cpu_second).context("no run")?;
-                figures.fanout.push((name.to_owned(), load, middle));
+                figures.push((name.to_owned(), load, middle));
             }
         }
-        Ok(())
+        Ok(figures)
     }
 
     async fn idle(&self, executable: &Path, figures: &mut Figures) -> anyhow::Result<()> {
@@ -157,8 +178,16 @@ impl Suite {
         let own = std::env::current_exe()?;
         let floor = Server::start(&own, &["floor", "--listen", "127.0.0.1:0"]).await?;
         let hub = Server::start(executable, &["hub", "--listen", "127.0.0.1:0", "--hub-config", CONFIG]).await?;
-        let peer = self.peer.as_deref().map(|origin| Server { target: target(origin, self.peer_pid), _process: None });
-        Ok([(FLOOR, floor), (HUB, hub)].into_iter().chain(peer.map(|peer| (PEER, peer))).collect())
+        Ok([(FLOOR, floor), (HUB, hub)].into_iter().chain(self.peer().await?.map(|peer| (PEER, peer))).collect())
+    }
+
+    async fn peer(&self) -> anyhow::Result<Option<Server>> {
+        let Some(origin) = &self.peer else { return Ok(None) };
+        let Some(command) = &self.peer_command else {
+            return Ok(Some(Server { target: target(origin, self.peer_pid), _process: None, _peer: None }));
+        };
+        let peer = Peer::start(command, origin).await?;
+        Ok(Some(Server { target: target(origin, Some(peer.pid())), _process: None, _peer: Some(peer) }))
     }
 }
 
@@ -166,12 +195,13 @@ impl Suite {
 struct Server {
     target: Target,
     _process: Option<Process>,
+    _peer: Option<Peer>,
 }
 
 impl Server {
     async fn start(executable: &Path, args: &[&str]) -> anyhow::Result<Self> {
         let process = Process::start(executable, args).await?;
-        Ok(Self { target: target(&process.origin(), Some(process.pid())), _process: Some(process) })
+        Ok(Self { target: target(&process.origin(), Some(process.pid())), _process: Some(process), _peer: None })
     }
 }
 
@@ -191,6 +221,7 @@ fn report(figures: &Figures, machine: &Table) -> anyhow::Result<String> {
     writeln!(text, "Server and clients share one machine over 127.0.0.1.\n\n{machine}")?;
     writeln!(text, "## Aims\n\n{}", aims(figures))?;
     writeln!(text, "## Fan-out\n\n{}\n{FANOUT_NOTES}\n", fanout::table(&figures.fanout))?;
+    writeln!(text, "## Many rooms per connection\n\n{}\n{ROOMS_NOTES}\n", fanout::table(&figures.rooms))?;
     writeln!(text, "## Idle connections\n\n{}\n{IDLE_NOTES}\n", idle::table(&figures.idle))?;
     writeln!(text, "## Clients that come and go\n\n{}", churn::table(&figures.churn))?;
     Ok(text)
@@ -255,6 +286,10 @@ does nothing else; a hub that puts several publications into one write can be ab
 
 On another day, on a like machine, Centrifugo 6.9.1 per CPU-second: 133,000, 94,000, 69,000 at the three fixed rates (41,
 26, 29 % of that day's floor); saturated 256,000 and 268,000.";
+
+const ROOMS_NOTES: &str = "\
+As above, the publications over all rooms in turn: with 50 rooms each and 500 in all, a room has 20 clients. What is to be
+gained here is gathering: several rooms' publications in one write to a connection. The floor writes each alone.";
 
 const IDLE_NOTES: &str = "\
 Resident memory of the server, after less before; the kernel's own memory for sockets is not in it. Centrifugo 6.9.1 on

@@ -1,9 +1,10 @@
 //! Many clients in one thread: connected one after the other, then read as they become readable.
 //!
-//! The data of each publication has the time of its writing; offsets follow each other from 1 on.
+//! The data of each publication has the time of its writing; in each channel, whose name ends with its number, offsets
+//! follow each other from 1 on.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     io::{ErrorKind, Read, Write},
     sync::{
         Arc,
@@ -14,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use memchr::{memchr_iter, memmem::Finder};
+use memchr::{memchr, memchr_iter, memmem::Finder, memrchr};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -40,6 +41,12 @@ struct Client {
     stream: TcpStream,
     /// The begin of a frame whose end has not come yet.
     partial: Vec<u8>,
+    /// Its channels, by their numbers.
+    channels: HashMap<usize, Progress>,
+}
+
+/// How far a client is in a channel.
+struct Progress {
     /// The offset that comes next.
     next: u64,
     missing: HashSet<u64>,
@@ -54,21 +61,24 @@ pub(super) struct Seen {
 }
 
 impl Swarm {
-    /// Connects `count` clients, whose numbers begin at `first`; `channels` names those of each.
+    /// Connects `count` clients, whose numbers begin at `first`; `channels` says which channels each has:
+    /// number and name.
     pub(super) fn connect(
         target: &Target,
         first: usize,
         count: usize,
-        channels: impl Fn(usize) -> Vec<String>,
+        channels: impl Fn(usize) -> Vec<(usize, String)>,
     ) -> anyhow::Result<Self> {
         let (address, path) = target.socket_address()?;
         let mut clients = Vec::with_capacity(count);
         for number in first..first + count {
-            let commands = commands(target, number, &channels(number))?;
+            let channels = channels(number);
+            let commands = commands(target, number, &channels)?;
             let stream = wire::open(&address, &path, &commands).with_context(|| format!("client {number}"))?;
             stream.set_nonblocking(true)?;
             let stream = TcpStream::from_std(stream);
-            clients.push(Client { stream, partial: Vec::new(), next: 1, missing: HashSet::new() });
+            let channels = channels.into_iter().map(|(channel, _)| (channel, Progress::new())).collect();
+            clients.push(Client { stream, partial: Vec::new(), channels });
         }
         Ok(Self { clients })
     }
@@ -77,23 +87,23 @@ impl Swarm {
         self.clients.len()
     }
 
-    /// Reads in a thread of its own. Each publication that has come to all clients releases a permit.
-    pub(super) fn read(self) -> Reading {
+    /// Reads in a thread of its own. For every `audience` deliveries, as many as a channel has clients, a permit is released.
+    pub(super) fn read(self, audience: usize) -> Reading {
         let (stop, arrived) = (Arc::new(AtomicBool::new(false)), Arc::new(Semaphore::new(0)));
         let thread = std::thread::spawn({
             let (stop, arrived) = (Arc::clone(&stop), Arc::clone(&arrived));
-            move || Reader::new(self.clients)?.run(&stop, &arrived)
+            move || Reader::new(self.clients)?.run(audience, &stop, &arrived)
         });
         Reading { arrived, stop, thread }
     }
 }
 
-fn commands(target: &Target, number: usize, channels: &[String]) -> anyhow::Result<Vec<String>> {
+fn commands(target: &Target, number: usize, channels: &[(usize, String)]) -> anyhow::Result<Vec<String>> {
     let connect = match target.token(number)? {
         Some(token) => json!({ "id": 1, "connect": { "token": token, "name": "bench" } }),
         None => json!({ "id": 1, "connect": { "name": "bench" } }),
     };
-    let subscribe = channels.iter().enumerate().map(|(index, channel)| {
+    let subscribe = channels.iter().enumerate().map(|(index, (_, channel))| {
         json!({ "id": index + 2, "subscribe": { "channel": channel, "positioned": true, "recoverable": true } })
     });
     Ok([connect].into_iter().chain(subscribe).map(|command| command.to_string()).collect())
@@ -101,7 +111,7 @@ fn commands(target: &Target, number: usize, channels: &[String]) -> anyhow::Resu
 
 /// A swarm that reads.
 pub(super) struct Reading {
-    /// Has a permit for each publication that all clients have read.
+    /// Has a permit for each publication that has come to all clients of its channel.
     pub(super) arrived: Arc<Semaphore>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<anyhow::Result<(Seen, Vec<Client>)>>,
@@ -113,13 +123,15 @@ impl Reading {
         !self.thread.is_finished()
     }
 
-    /// Ends it. `published` is how many publications every client should have read.
-    pub(super) fn stop(self, published: u64) -> anyhow::Result<Seen> {
+    /// Ends it. `published` says how many publications there were in a channel.
+    pub(super) fn stop(self, published: impl Fn(usize) -> u64) -> anyhow::Result<Seen> {
         self.stop.store(true, Ordering::Relaxed);
         let ended = self.thread.join().map_err(|_| anyhow::anyhow!("the thread of the clients panicked"))?;
         let (mut seen, clients) = ended?;
-        let lost =
-            clients.iter().map(|client| client.missing.len() as u64 + (published + 1).saturating_sub(client.next));
+        let channels = clients.iter().flat_map(|client| &client.channels);
+        let lost = channels.map(|(&channel, progress)| {
+            progress.missing.len() as u64 + (published(channel) + 1).saturating_sub(progress.next)
+        });
         seen.faults.lost = usize::try_from(lost.sum::<u64>())?;
         Ok(seen)
     }
@@ -141,7 +153,7 @@ impl Reader {
         Ok(Self { poll, clients, lines: Lines::new(), seen: Seen::default() })
     }
 
-    fn run(mut self, stop: &AtomicBool, arrived: &Semaphore) -> anyhow::Result<(Seen, Vec<Client>)> {
+    fn run(mut self, audience: usize, stop: &AtomicBool, arrived: &Semaphore) -> anyhow::Result<(Seen, Vec<Client>)> {
         let (mut events, mut buffer, mut released) = (Events::with_capacity(1024), vec![0; READ_BUFFER], 0);
         while !stop.load(Ordering::Relaxed) {
             match self.poll.poll(&mut events, Some(LOOK)) {
@@ -151,7 +163,7 @@ impl Reader {
             for event in &events {
                 self.read(event.token().0, &mut buffer).with_context(|| format!("client {}", event.token().0))?;
             }
-            let complete = self.seen.latencies.len() / self.clients.len().max(1);
+            let complete = self.seen.latencies.len() / audience.max(1);
             arrived.add_permits(complete - released);
             released = complete;
         }
@@ -189,13 +201,15 @@ impl Reader {
 
 /// Finds publications in frames without reading their JSON, as the clock runs meanwhile.
 struct Lines {
+    channel: Finder<'static>,
     offset: Finder<'static>,
     time: Finder<'static>,
 }
 
 impl Lines {
     fn new() -> Self {
-        Self { offset: Finder::new("\"offset\":"), time: Finder::new("\"t\":") }
+        let [channel, offset, time] = ["\"channel\":\"", "\"offset\":", "\"t\":"].map(Finder::new);
+        Self { channel, offset, time }
     }
 
     /// Takes the complete frames of `bytes` and says where they end.
@@ -222,10 +236,21 @@ impl Lines {
                 client.stream.write_all(&wire::masked("{}"))?;
             } else if let (Some(offset), Some(time)) = (after(&self.offset, line), after(&self.time, line)) {
                 seen.latencies.push(at - time);
-                client.sees(u64::try_from(offset)?, &mut seen.faults);
+                let progress = self.channel(line).and_then(|channel| client.channels.get_mut(&channel));
+                let progress = progress.context("a publication of a channel that was not asked for")?;
+                progress.sees(u64::try_from(offset)?, &mut seen.faults);
             }
         }
         Ok(())
+    }
+}
+
+impl Lines {
+    /// The number with which the channel's name ends.
+    fn channel(&self, line: &[u8]) -> Option<usize> {
+        let name = &line[self.channel.find(line)? + self.channel.needle().len()..];
+        let name = &name[..memchr(b'"', name)?];
+        std::str::from_utf8(&name[memrchr(b'-', name)? + 1..]).ok()?.parse().ok()
     }
 }
 
@@ -236,7 +261,11 @@ fn after(name: &Finder<'_>, line: &[u8]) -> Option<i64> {
     Some(digits.fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
 }
 
-impl Client {
+impl Progress {
+    fn new() -> Self {
+        Self { next: 1, missing: HashSet::new() }
+    }
+
     fn sees(&mut self, offset: u64, faults: &mut Faults) {
         if offset >= self.next {
             self.missing.extend(self.next..offset);
@@ -258,33 +287,39 @@ mod tests {
     fn client() -> (Client, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::from_std(Std::connect(listener.local_addr().unwrap()).unwrap());
-        (Client { stream, partial: Vec::new(), next: 1, missing: HashSet::new() }, listener)
+        let channels = [0, 12].into_iter().map(|channel| (channel, Progress::new())).collect();
+        (Client { stream, partial: Vec::new(), channels }, listener)
     }
 
-    fn push(offset: u64) -> String {
-        format!("{{\"push\":{{\"channel\":\"bench:a\",\"pub\":{{\"data\":{{\"t\":40}},\"offset\":{offset}}}}}}}")
+    fn push(channel: usize, offset: u64) -> String {
+        format!(
+            "{{\"push\":{{\"channel\":\"bench:a-{channel}\",\"pub\":{{\"data\":{{\"t\":40}},\"offset\":{offset}}}}}}}"
+        )
     }
 
     #[test]
     fn publications_are_found_in_whole_frames_only() {
         let ((mut client, _listener), mut seen) = (client(), Seen::default());
-        let text = [push(1), "{\"id\":3,\"subscribe\":{}}".to_owned(), push(2)].join("\n");
+        let text = [push(0, 1), "{\"id\":3,\"subscribe\":{}}".to_owned(), push(12, 1), push(0, 2)].join("\n");
         let mut bytes = vec![0x81, 126];
         bytes.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
         bytes.extend(text.as_bytes());
         let whole = bytes.len();
         bytes.extend([0x81, 50, b'{']);
         assert_eq!(Lines::new().take(&bytes, 100, &mut client, &mut seen).unwrap(), whole);
-        assert_eq!((seen.latencies, seen.faults, client.next), (vec![60, 60], Faults::default(), 3));
+        assert_eq!((seen.latencies, seen.faults), (vec![60; 3], Faults::default()));
+        assert_eq!([0, 12].map(|channel| client.channels[&channel].next), [3, 2]);
+        let stranger = wire::masked(&push(7, 1));
+        assert_eq!(Lines::new().channel(&stranger), Some(7));
     }
 
     #[test]
     fn each_fault_is_counted_as_what_it_is() {
-        let ((mut client, _listener), mut faults) = (client(), Faults::default());
+        let (mut progress, mut faults) = (Progress::new(), Faults::default());
         for offset in [1, 3, 3, 2, 6] {
-            client.sees(offset, &mut faults);
+            progress.sees(offset, &mut faults);
         }
         assert_eq!(faults, Faults { lost: 0, repeated: 1, out_of_order: 1 });
-        assert_eq!(client.missing, HashSet::from([4, 5]));
+        assert_eq!(progress.missing, HashSet::from([4, 5]));
     }
 }

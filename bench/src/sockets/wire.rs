@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a frame is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Lines of JSON.
     Text,
     /// The last one.
@@ -26,7 +26,7 @@ pub(super) enum Kind {
 }
 
 /// The first frame in `bytes`: what it is, where its payload is, where the next begins. None: it is not complete.
-pub(super) fn frame(bytes: &[u8]) -> Option<(Kind, Range<usize>)> {
+pub(crate) fn frame(bytes: &[u8]) -> Option<(Kind, Range<usize>)> {
     let (&[first, second], rest) = bytes.split_first_chunk::<2>()?;
     let (header, length) = match second & 0x7f {
         126 => (4, usize::from(u16::from_be_bytes(*rest.first_chunk()?))),
@@ -42,7 +42,7 @@ pub(super) fn frame(bytes: &[u8]) -> Option<(Kind, Range<usize>)> {
 }
 
 /// A text frame as a client sends it: masked, with a key of zeros.
-pub(super) fn masked(text: &str) -> Vec<u8> {
+pub(crate) fn masked(text: &str) -> Vec<u8> {
     let mut bytes = vec![0x81];
     match text.len() {
         length @ 0..126 => bytes.push(0x80 | u8::try_from(length).unwrap_or(0)),
