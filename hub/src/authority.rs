@@ -13,6 +13,11 @@ pub trait Authority: Send + Sync + 'static {
     /// The channels that every connection of `user` hears, with the position of those that the truth counts.
     async fn subscriptions(&self, user: &str) -> Result<Vec<Subscription>, AuthorityError>;
 
+    /// False if nobody has such channels: then nobody is asked about them.
+    fn gives_subscriptions(&self) -> bool {
+        true
+    }
+
     /// May `user` subscribe to `channel`?
     async fn access(&self, user: &str, channel: &Channel) -> Result<Access, AuthorityError>;
 
@@ -76,6 +81,10 @@ pub struct Alone;
 impl Authority for Alone {
     async fn subscriptions(&self, _: &str) -> Result<Vec<Subscription>, AuthorityError> {
         Ok(Vec::new())
+    }
+
+    fn gives_subscriptions(&self) -> bool {
+        false
     }
 
     async fn access(&self, _: &str, _: &Channel) -> Result<Access, AuthorityError> {

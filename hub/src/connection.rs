@@ -22,6 +22,8 @@ use crate::{codes::Disconnect, frame, heartbeat::Pulse, metrics, standing::Stand
 
 /// How many queued frames one write takes.
 const VECTORS: usize = 64;
+/// So many bytes are worth a write of their own.
+const MOST_GATHERED: usize = 16 << 10;
 
 /// Identity of a connection within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +69,8 @@ struct Out {
     /// The first in the queue is the rest of something that has been sent in part.
     torn: bool,
     flushing: bool,
+    /// What is sent waits for [`Connection::send_gathered`].
+    gathering: bool,
 }
 
 enum Flow {
@@ -97,10 +101,12 @@ impl Connection {
             limit: limits.queue_bytes,
             torn: false,
             flushing: false,
+            gathering: false,
         };
         Self {
             id,
-            client: Uuid::new_v4(),
+            // Like `new_v4`, from a generator that asks the kernel once in a while instead of each time.
+            client: uuid::Builder::from_random_bytes(rand::random()).into_uuid(),
             wire,
             home,
             limits,
@@ -173,6 +179,23 @@ impl Connection {
         }
     }
 
+    /// From now on what is sent waits for the rest, to go out in one write.
+    pub(crate) fn gather(&self) {
+        self.out.lock().gathering = true;
+    }
+
+    /// How much waits.
+    pub(crate) fn gathered(&self) -> usize {
+        self.out.lock().queued
+    }
+
+    /// Sends what has waited; what comes from now on is sent at once again.
+    pub(crate) fn send_gathered(self: &Arc<Self>) {
+        let mut out = self.out.lock();
+        out.gathering = false;
+        self.write_queued(&mut out);
+    }
+
     /// Sends a Close frame behind what is queued. The socket is cut when the peer has answered, or after a while.
     pub(crate) fn close(self: &Arc<Self>, why: &Disconnect) {
         self.close_locked(&mut self.out.lock(), why);
@@ -195,7 +218,7 @@ impl Connection {
             Wire::Socket(socket) => socket,
             Wire::Body(body) => return self.enqueue(out, body.framing.translate(bytes), limit),
         };
-        if !out.queue.is_empty() {
+        if out.gathering || !out.queue.is_empty() {
             return self.enqueue(out, bytes.clone(), limit);
         }
         match socket.try_write(bytes) {
@@ -215,6 +238,13 @@ impl Connection {
             out.limit = out.limit.max(self.limits.queue_bytes + bytes.len());
         }
         out.queue.push_back(bytes);
+        if out.gathering && !out.flushing {
+            // Nobody is slow before a write has said so.
+            if out.queued >= MOST_GATHERED {
+                self.write_queued(out);
+            }
+            return;
+        }
         if out.queued > out.limit {
             return self.close_locked(out, &Disconnect::SLOW);
         }
@@ -271,14 +301,24 @@ impl Connection {
         }
     }
 
+    /// Writes what is queued; what the kernel does not take is left to a flusher.
+    fn write_queued(self: &Arc<Self>, out: &mut Out) {
+        if let Some(socket) = self.wire.socket()
+            && !out.flushing
+            && !self.drain(socket, out)
+        {
+            out.flushing = true;
+            self.home.spawn(flush(Arc::clone(self)));
+        }
+    }
+
     /// Writes what is queued; true when nothing is left to do.
-    fn drain(&self, socket: &TcpStream) -> bool {
-        let mut out = self.out.lock();
+    fn drain(&self, socket: &TcpStream, out: &mut Out) -> bool {
         while !out.queue.is_empty() {
             match out.write_queued(socket) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                Err(_) => self.cut_locked(&mut out),
+                Err(_) => self.cut_locked(out),
             }
         }
         out.queue = VecDeque::new();
@@ -324,7 +364,7 @@ impl Out {
 async fn flush(connection: Arc<Connection>) {
     let Some(socket) = connection.wire.socket() else { return };
     while socket.writable().await.is_ok() {
-        if connection.drain(socket) {
+        if connection.drain(socket, &mut connection.out.lock()) {
             return;
         }
     }

@@ -3,14 +3,20 @@
 //! [`Pulse`] decides and is pure; [`Wheel`] calls it in time. Nothing else in the hub keeps a timer per connection.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
 
-use crate::{codes::Disconnect, connection::Connection, frame};
+use crate::{
+    codes::Disconnect,
+    connection::{Connection, ConnectionId},
+    context::Context,
+    frame,
+    registry::Registry,
+};
 
 /// The wheel's precision. Waking up ten times a second costs nothing that could be measured.
 const TICK: Duration = Duration::from_millis(100);
@@ -96,8 +102,9 @@ pub(crate) struct Wheel {
     slots: Mutex<Slots>,
 }
 
+/// By its id: an entry keeps nothing of a connection that has gone.
 struct Entry {
-    connection: Weak<Connection>,
+    connection: ConnectionId,
     number: u32,
 }
 
@@ -114,12 +121,12 @@ impl Wheel {
     }
 
     /// Looks at the connection at its next deadline; this replaces the entry that it may have.
-    pub(crate) fn watch(&self, connection: &Arc<Connection>) {
+    pub(crate) fn watch(&self, connection: &Connection) {
         let mut pulse = connection.pulse.lock();
         pulse.entry += 1;
         let (number, when) = (pulse.entry, pulse.next(Instant::now()));
         drop(pulse);
-        self.enter(Entry { connection: Arc::downgrade(connection), number }, when);
+        self.enter(Entry { connection: connection.id, number }, when);
     }
 
     /// Puts an entry where it is due, or at the wheel's horizon if that is sooner.
@@ -132,14 +139,14 @@ impl Wheel {
     }
 
     /// Turns until it is dropped with its runtime.
-    pub(crate) async fn turn(self: Arc<Self>) {
+    pub(crate) async fn turn(self: Arc<Self>, context: Arc<Context>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let now = Instant::now();
             for due in self.due(now) {
-                self.look_at(due, now);
+                self.look_at(due, &context.registry, now);
                 // Thousands may be due at once; readers must not wait for all of them.
                 tokio::task::consume_budget().await;
             }
@@ -159,8 +166,10 @@ impl Wheel {
         due
     }
 
-    fn look_at(&self, due: Entry, now: Instant) {
-        let Some(connection) = due.connection.upgrade().filter(|connection| !connection.is_closing()) else { return };
+    fn look_at(&self, due: Entry, registry: &Registry, now: Instant) {
+        let Some(connection) = registry.get(due.connection).filter(|connection| !connection.is_closing()) else {
+            return;
+        };
         let mut pulse = connection.pulse.lock();
         if pulse.entry != due.number {
             return;

@@ -5,11 +5,12 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     io::ErrorKind,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::yield_now};
 
 use crate::{
     codes::Disconnect,
@@ -60,13 +61,19 @@ impl Reader {
         loop {
             match poll_fn(|context| self.poll_step(context)).await? {
                 // Boxed: what handles a command must not make every waiting connection large.
-                Step::Handle(message) => {
-                    if let Err(why) = Box::pin(self.session.receive(&message)).await {
-                        self.session.connection.close(&why);
-                    }
-                }
+                Step::Handle(message) => Box::pin(self.handle(&message)).await,
                 Step::End => return Ok(()),
             }
+        }
+    }
+
+    /// Answers to the commands of one message go out together.
+    async fn handle(&mut self, message: &[u8]) {
+        let connection = Arc::clone(&self.session.connection);
+        let received = self.session.receive(message);
+        let received = if message.contains(&b'\n') { together(&connection, received).await } else { received.await };
+        if let Err(why) = received {
+            connection.close(&why);
         }
     }
 
@@ -135,6 +142,30 @@ impl Reader {
             }
         }
         Ok((used, None))
+    }
+}
+
+/// Gathers what is sent meanwhile, for as long as the thread gets on with it in each of its rounds: an answer that has
+/// to be waited for holds up no other.
+async fn together<T>(connection: &Arc<Connection>, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    let mut gathered = 0;
+    connection.gather();
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => {
+                connection.send_gathered();
+                return done;
+            }
+            () = yield_now() => {
+                let before = std::mem::replace(&mut gathered, connection.gathered());
+                if before == gathered {
+                    connection.send_gathered();
+                    return work.await;
+                }
+            }
+        }
     }
 }
 

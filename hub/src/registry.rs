@@ -69,6 +69,11 @@ impl Registry {
         }
     }
 
+    /// An open socket.
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<Arc<Connection>> {
+        self.open.read().get(&id).cloned()
+    }
+
     /// The connections of a user, connecting ones included.
     pub(crate) fn of_user(&self, user: &str) -> Vec<Arc<Connection>> {
         self.users.read().get(user).cloned().unwrap_or_default()

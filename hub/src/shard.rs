@@ -83,7 +83,7 @@ pub(crate) fn start(number: usize, context: Arc<Context>) -> Result<(ShardHandle
         .name(format!("hub-shard-{number}"))
         .spawn(move || {
             runtime.block_on(async {
-                let heartbeat = tokio::spawn(wheel.turn());
+                let heartbeat = tokio::spawn(wheel.turn(Arc::clone(&shard.desk.context)));
                 shard.run(queue).await;
                 heartbeat.abort();
             });

@@ -96,7 +96,7 @@ impl Session {
 
     /// The channels that the authority gives the user.
     async fn subscriptions(&self, user: &Arc<str>) -> Result<HashMap<Channel, Grant>, ErrorCode> {
-        if user.is_empty() {
+        if user.is_empty() || !self.hub.context.authority.gives_subscriptions() {
             return Ok(HashMap::new());
         }
         let (authority, asked) = (Arc::clone(&self.hub.context.authority), Arc::clone(user));

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use crate::TestHub;
+use crate::{TestHub, client::Client, token};
 
 async fn closed_after(text: &str) -> (u16, bool) {
     let hub = TestHub::start().await;
@@ -40,6 +40,18 @@ async fn several_commands_in_a_message_are_answered_in_order() {
     client.send_text("{\"id\":2,\"rpc\":{}}\n{\"id\":3,\"rpc\":{}}\n").await;
     assert_eq!(client.next().await["id"], 2);
     assert_eq!(client.next().await["id"], 3);
+}
+
+#[tokio::test]
+async fn answers_to_thousands_of_commands_in_a_message_come_in_order_to_a_client_that_reads_late() {
+    let hub = TestHub::start().await;
+    let mut client = Client::open_with_buffer(hub.address, 4 << 10).await;
+    let commands = (2..3_000).map(|id| format!("{{\"id\":{id},\"rpc\":{{}}}}"));
+    let connect = json!({"id": 1, "connect": {"token": token("7")}}).to_string();
+    client.send_text(&[connect].into_iter().chain(commands).collect::<Vec<_>>().join("\n")).await;
+    for id in 1..3_000 {
+        assert_eq!(client.next().await["id"], id);
+    }
 }
 
 #[tokio::test]
