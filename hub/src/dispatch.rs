@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::{Broadcast, Channel, Command, Disconnect as DisconnectCommand, Offset, Publish, Refresh, Subscribe};
+use protocol::{
+    Broadcast, Channel, Command, Disconnect as DisconnectCommand, Offset, Position, Publish, Refresh, Subscribe,
+};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -12,13 +14,55 @@ use crate::{
     config::{ChannelOptions, Counting},
     connection::Connection,
     frame::{self, Publication, Said, one_line},
-    hub::{Accepted, Inner, Outcome},
-    shard::{Counted, Publishing, ShardCommand, Target},
+    hub::{Accepted, Inner},
+    shard::{Counted, Publishing, ShardCommand, ShardHandle, Target},
     standing::Invitation,
     terms::Grant,
 };
 
+/// How a command is answered: now, or once the hub has counted it.
+pub(crate) enum Outcome {
+    Now(Accepted),
+    Later(oneshot::Receiver<Position>),
+}
+
 impl Inner {
+    /// Publishes for a client: on every node, if there are others.
+    pub(crate) async fn publish(&self, publish: Publish, publisher: Bytes) -> Result<Accepted, ErrorCode> {
+        if let Some(nodes) = &self.context.nodes {
+            return self.say_publication(nodes, publish, &publisher).await;
+        }
+        self.enqueue_publication(publish, publisher).await?.settle().await
+    }
+
+    /// Hands a client's publication to its shard.
+    pub(crate) async fn enqueue_publication(&self, publish: Publish, publisher: Bytes) -> Result<Outcome, ErrorCode> {
+        let mut prepared = None;
+        let outcome =
+            self.prepare_publish(publish, Some(publisher), |shard, command| prepared = Some((shard, command)))?;
+        if let Some((shard, command)) = prepared
+            && self.shards[shard].queue.send(command).await.is_err()
+        {
+            return Err(ErrorCode::INTERNAL);
+        }
+        Ok(outcome)
+    }
+
+    /// Hands commands to the shards, in order.
+    pub(crate) async fn enqueue(&self, commands: Vec<Command>) -> Vec<Result<Outcome, ErrorCode>> {
+        let mut outcomes = Vec::with_capacity(commands.len());
+        let mut queues: Vec<Vec<ShardCommand>> = self.shards.iter().map(|_| Vec::new()).collect();
+        for command in commands {
+            outcomes.push(self.prepare(command, |shard, command| queues[shard].push(command)));
+        }
+        for (shard, queue) in self.shards.iter().zip(queues) {
+            if !enqueue(shard, queue).await {
+                return outcomes.iter().map(|_| Err(ErrorCode::INTERNAL)).collect();
+            }
+        }
+        outcomes
+    }
+
     /// Checks a command and addresses it to its shard.
     pub(crate) fn prepare(
         &self,
@@ -151,6 +195,41 @@ impl Inner {
         let options = self.context.config.options_of(channel);
         options.map(ChannelOptions::counting).ok_or(ErrorCode::UNKNOWN_CHANNEL)
     }
+}
+
+/// Waits until what was handed over has been counted, where the hub counts.
+pub(crate) async fn settle<E: From<ErrorCode>>(outcomes: Vec<Result<Outcome, ErrorCode>>) -> Vec<Result<Accepted, E>> {
+    let mut results = Vec::with_capacity(outcomes.len());
+    for outcome in outcomes {
+        results.push(match outcome {
+            Ok(outcome) => outcome.settle().await.map_err(E::from),
+            Err(error) => Err(error.into()),
+        });
+    }
+    results
+}
+
+impl Outcome {
+    async fn settle(self) -> Result<Accepted, ErrorCode> {
+        match self {
+            Self::Now(accepted) => Ok(accepted),
+            Self::Later(position) => position.await.map(Accepted::from).map_err(|_| ErrorCode::INTERNAL),
+        }
+    }
+}
+
+/// False if the shard has ended.
+async fn enqueue(shard: &ShardHandle, commands: Vec<ShardCommand>) -> bool {
+    let mut commands = commands.into_iter();
+    while commands.len() > 0 {
+        // One reservation for many: a queue with room takes a whole batch without waiting.
+        let part = commands.len().min(shard.queue.max_capacity());
+        let Ok(permits) = shard.queue.reserve_many(part).await else { return false };
+        for (permit, command) in permits.zip(&mut commands) {
+            permit.send(command);
+        }
+    }
+    true
 }
 
 /// A broadcast is a publish per channel.

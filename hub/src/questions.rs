@@ -2,12 +2,16 @@
 //! Answers are JSON. Who is there is a question to every node, if there are others; what was said is in the memory of
 //! each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use protocol::Channel;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use crate::{
     admission::matches,
@@ -15,7 +19,7 @@ use crate::{
     frame::{Object, one_line},
     hub::Inner,
     nodes::{About, Part},
-    shard::{Crowd, HistoryPage, HistoryQuestion, Presence, ShardCommand},
+    shard::{Census, Crowd, HistoryPage, HistoryQuestion, Presence, ShardCommand},
 };
 
 /// A question that stands in the shards' queues.
@@ -27,64 +31,36 @@ pub(crate) enum Finding {
 
 impl Inner {
     /// `{"presence":{…}}`.
-    pub(crate) async fn presence(&self, channel: &Channel) -> Result<Vec<u8>, ErrorCode> {
-        let mut clients = Object::with_capacity(256);
+    pub(crate) async fn presence(self: &Arc<Self>, channel: &Channel) -> Result<Bytes, ErrorCode> {
         if let Some(nodes) = &self.context.nodes {
-            let parts = nodes.survey(&self.context, About::Presence(channel.clone())).await?;
-            let present =
-                parts.into_iter().filter_map(|part| if let Part::Presence(it) = part { Some(it) } else { None });
-            for (client, info) in present.flatten().collect::<BTreeMap<_, _>>() {
-                clients.raw_field(&client.to_string(), one_line(&info).as_bytes());
-            }
-        } else {
-            let (answer, answered) = oneshot::channel();
-            self.send(channel, ShardCommand::Presence(channel.clone(), answer)).await;
-            for (client, info) in answered.await.unwrap_or_default() {
-                clients.raw_field(&client.to_string(), &info);
-            }
+            return self.survey(nodes, About::Presence(channel.clone())).await;
         }
-        let mut body = Object::with_capacity(256);
-        body.raw_field("presence", &clients.finish());
-        Ok(body.finish())
+        let (answer, answered) = oneshot::channel();
+        self.send(channel, ShardCommand::Presence(channel.clone(), answer)).await;
+        let present = answered.await.unwrap_or_default();
+        Ok(presence_of(present.iter().map(|(client, info)| (client, &info[..]))).into())
     }
 
     /// `{"num_clients":…,"num_users":…}`.
-    pub(crate) async fn presence_stats(&self, channel: &Channel) -> Result<Vec<u8>, ErrorCode> {
-        let (clients, users) = if let Some(nodes) = &self.context.nodes {
-            let (mut sum, mut all) = (0, BTreeSet::new());
-            for part in nodes.survey(&self.context, About::PresenceStats(channel.clone())).await? {
-                if let Part::PresenceStats { clients, mut users } = part {
-                    sum += clients;
-                    all.append(&mut users);
-                }
-            }
-            (sum, all.len())
-        } else {
-            let (answer, answered) = oneshot::channel();
-            self.send(channel, ShardCommand::Census(channel.clone(), answer)).await;
-            let census = answered.await.unwrap_or_default();
-            (census.clients, census.users)
-        };
-        let mut body = Object::with_capacity(48);
-        body.field("num_clients", &clients);
-        body.field("num_users", &users);
-        Ok(body.finish())
+    pub(crate) async fn presence_stats(self: &Arc<Self>, channel: &Channel) -> Result<Bytes, ErrorCode> {
+        if let Some(nodes) = &self.context.nodes {
+            return self.survey(nodes, About::PresenceStats(channel.clone())).await;
+        }
+        let (answer, answered) = oneshot::channel();
+        self.send(channel, ShardCommand::Census(channel.clone(), answer)).await;
+        let Census { clients, users } = answered.await.unwrap_or_default();
+        Ok(stats_of(clients, users).into())
     }
 
-    /// The channels that match (all, if there is no pattern) and are heard, with the number of their subscribers.
-    pub(crate) async fn channels(&self, pattern: String) -> Result<BTreeMap<String, usize>, ErrorCode> {
-        let parts = match &self.context.nodes {
-            Some(nodes) => nodes.survey(&self.context, About::Channels(pattern)).await?,
-            None => self.inquire(About::Channels(pattern)).await.found().await.into_iter().collect(),
-        };
-        let mut channels = BTreeMap::new();
-        for part in parts {
-            let Part::Channels(heard) = part else { continue };
-            for (name, subscribers) in heard {
-                *channels.entry(name).or_default() += subscribers;
-            }
+    /// `{"channels":{…}}`: those that match (all, if there is no pattern) and are heard, with the number of their
+    /// subscribers.
+    pub(crate) async fn channels(self: &Arc<Self>, pattern: String) -> Result<Bytes, ErrorCode> {
+        let about = About::Channels(pattern);
+        if let Some(nodes) = &self.context.nodes {
+            return self.survey(nodes, about).await;
         }
-        Ok(channels)
+        let found = self.inquire(about.clone()).await.found().await;
+        Ok(merged(&about, found.into_iter().collect()).into())
     }
 
     /// Puts a question to this node into the queues of the shards.
@@ -145,4 +121,60 @@ impl Finding {
             }
         })
     }
+}
+
+/// The answers of several nodes as one.
+pub(crate) fn merged(about: &About, parts: Vec<Part>) -> Vec<u8> {
+    let (mut present, mut clients, mut users, mut heard) = (BTreeMap::new(), 0, BTreeSet::new(), BTreeMap::new());
+    for part in parts {
+        match part {
+            Part::Presence(mut more) => present.append(&mut more),
+            Part::PresenceStats { clients: more, users: mut named } => {
+                clients += more;
+                users.append(&mut named);
+            }
+            Part::Channels(more) => {
+                for (name, subscribers) in more {
+                    *heard.entry(name).or_default() += subscribers;
+                }
+            }
+        }
+    }
+    match about {
+        About::Presence(_) => {
+            let lines: Vec<_> = present.iter().map(|(client, info)| (client, one_line(info))).collect();
+            presence_of(lines.iter().map(|(client, info)| (*client, info.as_bytes())))
+        }
+        About::PresenceStats(_) => stats_of(clients, users.len()),
+        About::Channels(_) => channels_of(&heard),
+    }
+}
+
+fn presence_of<'a>(present: impl Iterator<Item = (&'a Uuid, &'a [u8])>) -> Vec<u8> {
+    let mut clients = Object::with_capacity(256);
+    for (client, info) in present {
+        clients.raw_field(&client.to_string(), info);
+    }
+    let mut body = Object::with_capacity(256);
+    body.raw_field("presence", &clients.finish());
+    body.finish()
+}
+
+fn stats_of(clients: usize, users: usize) -> Vec<u8> {
+    let mut body = Object::with_capacity(48);
+    body.field("num_clients", &clients);
+    body.field("num_users", &users);
+    body.finish()
+}
+
+fn channels_of(heard: &BTreeMap<String, usize>) -> Vec<u8> {
+    let mut channels = Object::with_capacity(heard.len() * 48);
+    for (name, subscribers) in heard {
+        let mut channel = Object::with_capacity(32);
+        channel.field("num_clients", subscribers);
+        channels.raw_field(name, &channel.finish());
+    }
+    let mut body = Object::with_capacity(heard.len() * 48 + 16);
+    body.raw_field("channels", &channels.finish());
+    body.finish()
 }

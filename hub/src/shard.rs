@@ -30,7 +30,7 @@ use tokio::{
 
 use self::{channel::ChannelState, keys::KeyWindow};
 pub(crate) use self::{
-    command::{Counted, Crowd, HistoryPage, HistoryQuestion, Presence, Publishing, ShardCommand, Target},
+    command::{Census, Counted, Crowd, HistoryPage, HistoryQuestion, Presence, Publishing, ShardCommand, Target},
     company::end_of,
     join::{Answer, Join},
 };

@@ -1,7 +1,6 @@
 //! The methods that ask: who is in a channel, what was said there, which channels there are, how the hub is.
 
-use std::collections::BTreeMap;
-
+use bytes::Bytes;
 use protocol::Channel;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
@@ -27,16 +26,6 @@ struct Node {
     here: Here,
 }
 
-#[derive(Serialize)]
-struct Channels {
-    channels: BTreeMap<String, ChannelInfo>,
-}
-
-#[derive(Serialize)]
-struct ChannelInfo {
-    num_clients: usize,
-}
-
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ChannelsRequest {
@@ -48,15 +37,15 @@ pub(super) async fn answer(hub: &Hub, method: &str, body: &[u8]) -> Result<Answe
     match method {
         "info" => Ok(Ok(encode(&info(hub).await))),
         "channels" => match read(body)? {
-            Ok(request) => Ok(channels(hub, request).await),
+            Ok(ChannelsRequest { pattern }) => Ok(told(hub.inner.channels(pattern).await)),
             Err(error) => Ok(Err(error.into())),
         },
         "presence" | "presence_stats" => {
             let request = read::<InChannel>(body)?;
             let channel = request.and_then(|it| channel(hub, &it.channel, |options| options.presence));
             Ok(match channel {
-                Ok(channel) if method == "presence" => hub.inner.presence(&channel).await.map_err(Rejection::from),
-                Ok(channel) => hub.inner.presence_stats(&channel).await.map_err(Rejection::from),
+                Ok(channel) if method == "presence" => told(hub.inner.presence(&channel).await),
+                Ok(channel) => told(hub.inner.presence_stats(&channel).await),
                 Err(error) => Err(error.into()),
             })
         }
@@ -101,8 +90,7 @@ async fn info(hub: &Hub) -> Info {
     Info { nodes: [own].into_iter().chain(others.into_iter().map(|(uid, here)| Node { uid, here })).collect() }
 }
 
-async fn channels(hub: &Hub, request: ChannelsRequest) -> Answer {
-    let heard = hub.inner.channels(request.pattern).await?;
-    let channels = heard.into_iter().map(|(name, num_clients)| (name, ChannelInfo { num_clients })).collect();
-    Ok(encode(&Channels { channels }))
+/// An answer that clients are given as well.
+fn told(answer: Result<Bytes, ErrorCode>) -> Answer {
+    answer.map(Vec::from).map_err(Rejection::from)
 }

@@ -20,7 +20,8 @@ use super::{
 use crate::{
     codes::ErrorCode,
     context::Context,
-    hub::{Accepted, Inner, Outcome, Rejection, settle},
+    dispatch::{Outcome, settle},
+    hub::{Accepted, Inner, Rejection},
 };
 
 /// So many bytes of publications are said in one message; one that is larger has a message of its own.
