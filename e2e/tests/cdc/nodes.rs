@@ -1,11 +1,20 @@
 //! Many hubs as one, joined by Kafka: whichever comes and goes, the clients end with exactly the database's timeline.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use e2e::{App, Load, Part, Process, Proxy, Shape, TestClient, eventually, free_port, metric, readiness};
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use crate::stage::{PATIENCE, Stage, stage};
 
+/// The chat's rooms, and who is in them can be asked.
+const HUB_CONFIG: &str = r#"{"channel": {"namespaces": [{
+    "name": "room", "counted_by_truth": true, "ask_authority": true, "force_recovery": true,
+    "history_size": 100, "history_ttl": "5m", "presence": true
+}]}}"#;
+/// The hubs' key where nobody sets another.
+const API_KEY: &str = "roomcast-demo-secret-for-loopback-only";
 const MESSAGES: usize = 100;
 const RATE: u32 = 60;
 const ROOMS: usize = 6;
@@ -20,6 +29,7 @@ struct Nodes {
     second_address: String,
     load: Load,
     _proxy: Proxy,
+    _config: NamedTempFile,
 }
 
 impl Nodes {
@@ -29,6 +39,9 @@ impl Nodes {
         let proxy = Proxy::before(vec![plan.address(Part::Hub), second_address.clone()]).await?;
         plan.engine = Some(format!("kafka://{}/nodes", stage.stack.bootstrap_servers()));
         plan.clients_come_by = proxy.address();
+        let mut config = NamedTempFile::new()?;
+        config.write_all(HUB_CONFIG.as_bytes())?;
+        plan.hub_args = vec!["--hub-config".to_owned(), config.path().display().to_string()];
         // Nobody is told anything but by Kafka.
         for told in [&mut plan.relay_delivers_to, &mut plan.backend_publishes_to] {
             "127.0.0.1:1".clone_into(told);
@@ -41,7 +54,7 @@ impl Nodes {
             load.clients.push(TestClient::connect(person, &app.websocket()).await?);
         }
         load.check().await?;
-        let nodes = Self { app, second, second_address, load, _proxy: proxy };
+        let nodes = Self { app, second, second_address, load, _proxy: proxy, _config: config };
         for hub in nodes.addresses() {
             assert!(metric(&hub, "hub_clients", "").await? > 0.0, "the proxy gives clients to {hub}");
         }
@@ -52,6 +65,44 @@ impl Nodes {
         [self.app.address(Part::Hub), self.second_address.clone()]
     }
 
+    /// Whichever node is asked, the answer is that of all of them.
+    async fn know_each_other(&self) -> anyhow::Result<()> {
+        let (clients, people) = (self.load.clients.len(), self.load.people.len());
+        for hub in self.addresses() {
+            for room in self.load.rooms.iter().map(|room| format!("room:{room}")) {
+                let together = async || {
+                    let stats = ask(&hub, "presence_stats", &json!({ "channel": room })).await?;
+                    let channels = ask(&hub, "channels", &json!({ "pattern": "room:*" })).await?;
+                    anyhow::ensure!(
+                        stats["num_clients"] == clients
+                            && stats["num_users"] == people
+                            && channels["channels"][&room]["num_clients"] == clients,
+                        "{clients} clients of {people} people: {stats} {channels}"
+                    );
+                    Ok(true)
+                };
+                eventually("everybody is counted", PATIENCE, together).await?;
+            }
+            let two = async || Ok(ask(&hub, "info", &json!({})).await?["nodes"].as_array().map(Vec::len) == Some(2));
+            eventually("there are two nodes", PATIENCE, two).await?;
+        }
+        Ok(())
+    }
+
+    /// What a server asks one of the nodes is done by all.
+    async fn hear_each_other(&mut self) -> anyhow::Result<()> {
+        for (number, hub) in self.addresses().into_iter().enumerate() {
+            let (channel, word) = ("system:all", json!({ "word": number, "of": self.load.connections() }));
+            ask(&hub, "publish", &json!({ "channel": channel, "data": word })).await?;
+            for client in &mut self.load.clients {
+                let heard = client.sees(channel, PATIENCE, |journal| journal.news.contains(&word)).await;
+                assert!(heard, "all have heard {word} of {hub}");
+                assert_eq!(client.journal(channel).news.iter().filter(|news| **news == word).count(), 1);
+            }
+        }
+        Ok(())
+    }
+
     async fn stop(mut self) -> anyhow::Result<()> {
         assert!(self.app.stop().await?, "everything stops cleanly on Ctrl-C");
         if let Some(second) = &mut self.second {
@@ -59,6 +110,21 @@ impl Nodes {
         }
         Ok(())
     }
+}
+
+/// The result of a method of a hub's server API.
+async fn ask(hub: &str, method: &str, body: &Value) -> anyhow::Result<Value> {
+    let request = reqwest::Client::new().post(format!("http://{hub}/api/{method}")).header("x-api-key", API_KEY);
+    let answer: Value = request.json(body).send().await?.error_for_status()?.json().await?;
+    anyhow::ensure!(answer["error"].is_null(), "{method}: {answer}");
+    Ok(answer["result"].clone())
+}
+
+/// Its own server is up, and yet sockets are refused.
+async fn is_shut(hub: &str) -> anyhow::Result<bool> {
+    let socket = reqwest::get(format!("http://{hub}/connection/websocket")).await?;
+    let parts = &readiness(hub).await?["parts"];
+    Ok(socket.status() == 503 && parts["sockets"]["ready"] == false && parts["engine"]["ready"] == false)
 }
 
 /// Each hub in turn ends on Ctrl-C and comes back; in the end one is killed.
@@ -94,6 +160,8 @@ async fn hubs_are_restarted_one_after_the_other_and_killed_under_load_and_every_
 -> anyhow::Result<()> {
     let stage = stage().await?;
     let mut nodes = Nodes::start(&stage).await?;
+    nodes.know_each_other().await?;
+    nodes.hear_each_other().await?;
     nodes.load.travels_by(&["outbox", "cdc", "api_cdc", "wal", "message"]);
     let (connected, mut saved) = (nodes.load.connections(), nodes.load.watch_saved());
     let Nodes { app, second, second_address, load, .. } = &mut nodes;
@@ -103,6 +171,8 @@ async fn hubs_are_restarted_one_after_the_other_and_killed_under_load_and_every_
     restarted?;
     load.check().await?;
     assert!(load.connections() > connected, "clients have moved");
+    nodes.know_each_other().await?;
+    nodes.hear_each_other().await?;
     for hub in nodes.addresses() {
         let report = readiness(&hub).await?;
         assert_eq!(report["ready"], true, "{report}");
@@ -143,7 +213,13 @@ async fn kafka_goes_away_and_the_nodes_say_so_keep_their_clients_and_have_everyt
             Ok(filled > 0.0)
         };
         eventually("holes are filled from the timeline", PATIENCE, filled).await?;
-        stage.stack.start_kafka().await?;
+        let newcomer = format!("127.0.0.1:{}", free_port());
+        let back = async {
+            eventually("a node without a place lets nobody in", PATIENCE, async || is_shut(&newcomer).await).await?;
+            Ok(stage.stack.start_kafka().await?)
+        };
+        let (mut newcomer, ()) = tokio::try_join!(nodes.app.another_hub(&newcomer), back)?;
+        assert!(newcomer.stop().await?, "it has become ready, and stops cleanly");
         load.has_saved(load.saved() + MESSAGES).await
     };
     let mut passed = Ok(());
