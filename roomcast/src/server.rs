@@ -1,6 +1,9 @@
 //! Serves a router on an address until the stop, with what every request gets: an id, a span, a caught panic.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use anyhow::Context;
 use axum::{
@@ -9,7 +12,7 @@ use axum::{
     http::{HeaderName, Response, StatusCode},
     middleware::map_request,
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::{
@@ -23,11 +26,22 @@ use tracing::{Span, debug, error, info_span};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
+/// Connections that may wait to be accepted, if the system allows so many (`net.core.somaxconn`). After a restart thousands
+/// come at once, and whom the queue does not hold tries again only after a second.
+const BACKLOG: u32 = 16_384;
+
 /// Takes the address; port 0 takes a free one.
-pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
+pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    listen(address)
         .with_context(|| format!("cannot listen on {address}: choose another with --listen or ROOMCAST_LISTEN"))
+}
+
+/// As `TcpListener::bind` does, but for its queue of 128.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Where a proxy stands before this, the address that it names takes the place of its own.

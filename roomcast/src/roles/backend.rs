@@ -54,7 +54,7 @@ pub(super) async fn run(settings: config::Backend, lifecycle: &Lifecycle) -> any
             api.with_publisher(Arc::new(Direct(hubs)))
         }
     };
-    let listener = server::bind(address).await?;
+    let listener = server::bind(address)?;
     let address = listener.local_addr()?;
     let app = pages_and_api(&api, settings.hub_public_url).merge(health::router(health_of(&api), metrics));
     let app = server::behind_proxy(app, settings.listen.behind_proxy);

@@ -27,7 +27,7 @@ pub(super) async fn run(settings: config::Demo, lifecycle: &Lifecycle) -> anyhow
     let address = settings.listen.address;
     settings.secrets.check(address)?;
     // The address first: a second demo on the same port must not touch the data of the first.
-    let listener = server::bind(address).await?;
+    let listener = server::bind(address)?;
     let postgres = match &settings.database_url {
         Some(_) => None,
         None => Some(postgres::start(&settings).await?),

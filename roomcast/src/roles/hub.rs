@@ -35,7 +35,7 @@ pub(super) async fn run(settings: config::Hub, lifecycle: &Lifecycle) -> anyhow:
         }
     };
 
-    let listener = server::bind(settings.listen).await?;
+    let listener = server::bind(settings.listen)?;
     let address = listener.local_addr()?;
     let opening = Opening { from: settings.sockets_after.map(|after| Instant::now() + after), tail: tail.clone() };
     let door = opening.clone();

@@ -46,7 +46,7 @@ async fn consume(settings: &ReadModelRun, lifecycle: &Lifecycle) -> anyhow::Resu
     let url = settings.database.url.expose();
     let db = backend::connect(url, DATABASE_CONNECTIONS).await?;
     backend::check_schema(&db).await?;
-    let listener = server::bind(settings.listen).await?;
+    let listener = server::bind(settings.listen)?;
     let address = listener.local_addr()?;
     let consumer = start(url, db.clone(), &settings.kafka_brokers, lifecycle);
     let app = health::router(health_of(Health::default(), consumer, db), metrics);

@@ -26,7 +26,7 @@ pub(super) async fn run(settings: config::Relay, lifecycle: &Lifecycle) -> anyho
         lifecycle,
     )?;
 
-    let listener = server::bind(settings.listen).await?;
+    let listener = server::bind(settings.listen)?;
     let address = listener.local_addr()?;
     let mut parts = health_of(Health::default(), relay);
     if let Some(connect_url) = &settings.supervision.connect_url {
