@@ -72,7 +72,15 @@ impl TestHub {
 
     /// A node of the hub that is on this bus.
     pub(crate) async fn among(bus: &Arc<TestBus>, change: impl FnOnce(&mut HubConfig)) -> (Self, Arc<Line>) {
-        let truth = Arc::new(Truth::default());
+        Self::among_on(bus, Arc::default(), change).await
+    }
+
+    /// Nodes of one hub share the truth.
+    pub(crate) async fn among_on(
+        bus: &Arc<TestBus>,
+        truth: Arc<Truth>,
+        change: impl FnOnce(&mut HubConfig),
+    ) -> (Self, Arc<Line>) {
         let (line, ear) = bus.line();
         let hub = Hub::start_among(Self::config(change), Arc::clone(&truth) as _, Arc::clone(&line) as _).unwrap();
         tokio::spawn(ear.listen(hub.clone()));

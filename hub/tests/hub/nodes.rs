@@ -3,6 +3,7 @@
 
 mod company;
 mod failures;
+mod model;
 
 use std::{sync::Arc, time::Duration};
 

@@ -62,6 +62,17 @@ async fn while_the_bus_is_away_callers_are_told_and_clients_stay() {
 }
 
 #[tokio::test]
+async fn what_is_too_large_for_the_bus_never_passes() {
+    let hub = Cluster::start(1).await;
+    let answer = post(&hub.nodes[0], "publish", publish("x".repeat(1 << 20))).await;
+    assert_eq!(answer["error"], json!({"code": 106, "message": "limit exceeded"}));
+    let small: Vec<_> = (0..9).map(|n| json!({"publish": publish(format!("{n}{}", "x".repeat(200_000)))})).collect();
+    let replies = post(&hub.nodes[0], "batch", json!({"commands": small})).await["replies"].clone();
+    let offsets: Vec<_> = (0..9).map(|n| replies[n]["publish"]["offset"].as_u64().unwrap()).collect();
+    assert_eq!(offsets, (1..=9).collect::<Vec<_>>(), "together they would be too large: they are said apart, in order");
+}
+
+#[tokio::test]
 async fn what_nobody_of_this_version_says_is_left_out() {
     let hub = Cluster::start(1).await;
     let (mut client, _) = member(&hub.nodes[0], "7", json!({})).await;
