@@ -1,6 +1,10 @@
 //! `roomcast hub`: the sockets, asking a backend elsewhere who may hear what, or by their configuration alone.
 
-use std::{future::ready, sync::Arc, time::Instant};
+use std::{
+    future::ready,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     extract::Request,
@@ -42,7 +46,7 @@ pub(super) async fn run(settings: config::Hub, lifecycle: &Lifecycle) -> anyhow:
     let sockets = hub.router().layer(from_fn(move |request, next| door.clone().pass(request, next)));
     let mut parts = opening.health_of(health_of(Health::default(), &hub));
     if let Some(tail) = &tail {
-        parts = engine_health_of(parts, tail.clone());
+        parts = nodes_health_of(engine_health_of(parts, tail.clone()), &hub);
     }
     let app = sockets.merge(health::router(parts, metrics));
     lifecycle.run("the HTTP server", server::serve(listener, app, lifecycle.stopping()));
@@ -72,6 +76,8 @@ fn plan(settings: &config::Hub) -> anyhow::Result<(HubConfig, Arc<dyn Authority>
 
 const SOCKET: &str = "/connection/websocket";
 const NOT_FOUND_YET: &str = "This hub has just started: relays have to find it before browsers do.";
+/// Several heartbeats of a node: what it says does not come back.
+const UNHEARD: Duration = Duration::from_secs(10);
 const NOT_PLACED: &str = "This hub does not read from Kafka yet: what it missed now would be missed for good.";
 
 /// From when on sockets are taken. A relay is heard before.
@@ -123,10 +129,35 @@ fn engine_health_of(health: Health, tail: TailHandle) -> Health {
     })
 }
 
+/// A node may read what others say, and not be able to say anything itself.
+fn nodes_health_of(health: Health, hub: &Hub) -> Health {
+    let hub = hub.clone();
+    health.with("nodes", move || ready(hub.silence().map_or(Ok(Value::Null), hears_itself)))
+}
+
+fn hears_itself(silence: Duration) -> Result<Value, String> {
+    if silence < UNHEARD {
+        return Ok(Value::Null);
+    }
+    let seconds = silence.as_secs();
+    Err(format!("this node has not heard itself for {seconds} s: what concerns all nodes fails, or waits"))
+}
+
 pub(super) fn health_of(health: Health, hub: &Hub) -> Health {
     let hub = hub.clone();
     health.with("hub", move || {
         let ready = hub.is_ready();
         async move { if ready { Ok(Value::Null) } else { Err("a shard has ended: restart this process".to_owned()) } }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_does_not_hear_itself_is_not_ready() {
+        assert!(hears_itself(Duration::from_secs(3)).is_ok());
+        assert!(hears_itself(Duration::from_secs(11)).unwrap_err().contains("11 s"));
+    }
 }
