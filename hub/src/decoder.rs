@@ -178,5 +178,7 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod oracle;
 #[cfg(test)]
 mod tests;

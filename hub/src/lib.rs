@@ -14,6 +14,8 @@ mod decoder;
 mod dispatch;
 mod emulation;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod heartbeat;
 mod history;
 mod hub;

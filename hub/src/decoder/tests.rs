@@ -1,117 +1,14 @@
 //! The rules one by one, any stream in any pieces, and the same outcome as that of another reader of the same bytes.
 
-use std::io::{self, Read, Write};
-
 use proptest::{collection, prelude::*};
-use tungstenite::{
-    Error, Message,
-    protocol::{Role, WebSocket, WebSocketConfig, frame::Frame as TheirFrame},
+use tungstenite::protocol::frame::Frame as TheirFrame;
+
+use super::{
+    oracle::{End, Heard, agree, ours, theirs},
+    *,
 };
 
-use super::*;
-
 const MOST: usize = 70_000;
-
-/// An event without the bytes' place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Heard {
-    Message(Vec<u8>),
-    Ping(Vec<u8>),
-    Pong,
-}
-
-/// How a stream ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum End {
-    /// More could come.
-    Open,
-    Closed(Vec<u8>),
-    Broken(Broken),
-}
-
-/// What our decoder makes of bytes that come in `pieces`.
-fn ours(pieces: &[&[u8]], most: usize) -> (Vec<Heard>, End) {
-    let (mut decoder, mut rest, mut heard) = (Decoder::new(most), Vec::new(), Vec::new());
-    for piece in pieces {
-        rest.extend_from_slice(piece);
-        let mut used = 0;
-        loop {
-            let before = rest.clone();
-            match decoder.step(&mut rest[used..]) {
-                Ok(Some((length, event))) => {
-                    used += length;
-                    match event {
-                        Event::Message(message) => heard.push(Heard::Message(message.into_owned())),
-                        Event::Ping(payload) => heard.push(Heard::Ping(payload.to_vec())),
-                        Event::Pong => heard.push(Heard::Pong),
-                        Event::Fragment => {}
-                        Event::Close(payload) => return (heard, End::Closed(payload.to_vec())),
-                    }
-                }
-                Ok(None) => {
-                    assert_eq!(rest, before, "a frame that is not all there must stay as it is");
-                    break;
-                }
-                Err(broken) => return (heard, End::Broken(broken)),
-            }
-        }
-        rest.drain(..used);
-    }
-    (heard, End::Open)
-}
-
-/// A socket on which `0` comes, and into which anything may be said.
-struct Bytes<'a>(&'a [u8]);
-
-impl Read for Bytes<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl Write for Bytes<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// What tungstenite makes of the same bytes.
-fn theirs(bytes: &[u8], most: usize) -> (Vec<Heard>, End) {
-    let config = WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
-    let mut socket = WebSocket::from_raw_socket(Bytes(bytes), Role::Server, Some(config));
-    let mut heard = Vec::new();
-    loop {
-        match socket.read() {
-            Ok(Message::Text(text)) => heard.push(Heard::Message(text.as_bytes().to_vec())),
-            Ok(Message::Binary(bytes)) => heard.push(Heard::Message(bytes.to_vec())),
-            Ok(Message::Ping(payload)) => heard.push(Heard::Ping(payload.to_vec())),
-            Ok(Message::Pong(_)) => heard.push(Heard::Pong),
-            // It answers a code that may not be sent with one that may.
-            Ok(Message::Close(Some(close))) if close.reason == "Protocol violation" => {
-                return (heard, End::Broken(Broken::Rule));
-            }
-            Ok(Message::Close(close)) => {
-                let payload = close.map(|close| {
-                    let code: u16 = close.code.into();
-                    [&code.to_be_bytes()[..], close.reason.as_bytes()].concat()
-                });
-                return (heard, End::Closed(payload.unwrap_or_default()));
-            }
-            Ok(Message::Frame(_)) => unreachable!("frames are not handed out one by one"),
-            Err(Error::Capacity(_)) => return (heard, End::Broken(Broken::TooBig)),
-            Err(Error::Utf8(_)) => return (heard, End::Broken(Broken::NotText)),
-            Err(Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => {
-                return (heard, End::Open);
-            }
-            Err(Error::Protocol(_)) => return (heard, End::Broken(Broken::Rule)),
-            Err(error) => unreachable!("{error}"),
-        }
-    }
-}
 
 /// A masked frame, written by tungstenite.
 fn frame(opcode: OpCode, last: bool, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
@@ -233,18 +130,7 @@ proptest! {
             let place = place.index(bytes.len() + 1);
             if insert || place == bytes.len() { bytes.insert(place, byte) } else { bytes[place] = byte }
         }
-        // A frame that is cut off is judged by its header here, and by all of its bytes there.
-        bytes.resize(bytes.len() + MOST + 16, 0);
-        let ((heard, end), (their, their_end)) = (ours(&[&bytes], most), theirs(&bytes, most));
-        match end {
-            End::Broken(Broken::Length) => prop_assert!(their.starts_with(&heard)),
-            End::Broken(_) => {
-                prop_assert_eq!(heard, their);
-                // Which rule is broken first depends on who looks.
-                prop_assert!(matches!(their_end, End::Broken(_)), "{:?}", their_end);
-            }
-            End::Closed(_) | End::Open => prop_assert_eq!((heard, end), (their, their_end)),
-        }
+        agree(&bytes, most);
     }
 }
 
