@@ -136,18 +136,16 @@ impl Connection {
 
     /// Sends frames of a channel: after the connect reply, and in the order of the calls.
     pub(crate) fn push(self: &Arc<Self>, frames: &Bytes) {
+        self.push_locked(&mut self.out.lock(), frames);
+    }
+
+    /// The same, but what is sent waits for more; true if the caller owes [`Connection::send_gathered`] from now on.
+    pub(crate) fn push_gathering(self: &Arc<Self>, frames: &Bytes) -> bool {
         let mut out = self.out.lock();
-        match &mut out.flow {
-            Flow::Open => self.write(&mut out, frames, Limit::Counted),
-            Flow::Held { pushes, bytes } => {
-                *bytes += frames.len();
-                if *bytes > self.limits.queue_bytes {
-                    return self.close_locked(&mut out, &Disconnect::SLOW);
-                }
-                pushes.push(frames.clone());
-            }
-            Flow::Closing | Flow::Cut => {}
-        }
+        let begins = !out.gathering && matches!(out.flow, Flow::Open) && self.wire.socket().is_some();
+        out.gathering |= begins;
+        self.push_locked(&mut out, frames);
+        begins
     }
 
     /// Sends what WebSocket itself has to say: a pong, or the answer to the peer's Close.
@@ -208,6 +206,20 @@ impl Connection {
 
     pub(crate) fn is_closing(&self) -> bool {
         matches!(self.out.lock().flow, Flow::Closing | Flow::Cut)
+    }
+
+    fn push_locked(self: &Arc<Self>, out: &mut Out, frames: &Bytes) {
+        match &mut out.flow {
+            Flow::Open => self.write(out, frames, Limit::Counted),
+            Flow::Held { pushes, bytes } => {
+                *bytes += frames.len();
+                if *bytes > self.limits.queue_bytes {
+                    return self.close_locked(out, &Disconnect::SLOW);
+                }
+                pushes.push(frames.clone());
+            }
+            Flow::Closing | Flow::Cut => {}
+        }
     }
 
     fn write(self: &Arc<Self>, out: &mut Out, bytes: &Bytes, limit: Limit) {

@@ -10,6 +10,7 @@ mod company;
 mod healing;
 mod join;
 mod keys;
+mod round;
 mod subscribers;
 
 use std::{
@@ -20,7 +21,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use protocol::{Channel, Position};
 use tokio::{
     runtime,
@@ -28,7 +28,7 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use self::{channel::ChannelState, keys::KeyWindow};
+use self::{channel::ChannelState, keys::KeyWindow, round::Round};
 pub(crate) use self::{
     command::{Census, Counted, Crowd, HistoryPage, HistoryQuestion, Presence, Publishing, ShardCommand, Target},
     company::end_of,
@@ -47,8 +47,6 @@ use crate::{
 
 /// How many commands are taken from the queue at once.
 const BATCH: usize = 256;
-/// After so many writes the sockets' readers and flushers have their turn.
-const YIELD_EVERY: usize = 256;
 /// How often old history and idle channels are let go and figures are reported.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -302,18 +300,27 @@ impl Shard {
 
     /// Delivers what has become deliverable, and lets in those who have waited for it.
     async fn flush(&mut self) {
-        while let Some(name) = self.desk.dirty.pop() {
-            let Some(state) = self.channels.get_mut(&name) else { continue };
-            state.dirty = false;
-            let pushes = std::mem::take(&mut state.outbox);
-            for group in state.subscribers.groups() {
-                let frames = group.frames(&pushes, state.number);
-                self.desk.counters.deliveries += (frames.len() * group.connections().len()) as u64;
-                for write in frame::joined(&frames) {
-                    deliver(group.connections(), &write).await;
+        while !self.desk.dirty.is_empty() {
+            let dirty = std::mem::take(&mut self.desk.dirty);
+            let mut round = Round::of(dirty.len());
+            for name in &dirty {
+                let Some(state) = self.channels.get_mut(name) else { continue };
+                state.dirty = false;
+                let pushes = std::mem::take(&mut state.outbox);
+                for group in state.subscribers.groups() {
+                    let frames = group.frames(&pushes, state.number);
+                    self.desk.counters.deliveries += (frames.len() * group.connections().len()) as u64;
+                    for write in frame::joined(&frames) {
+                        round.deliver(group.connections(), &write).await;
+                    }
                 }
             }
-            state.advance(&[], &mut self.desk);
+            round.finish().await;
+            for name in dirty {
+                if let Some(state) = self.channels.get_mut(&name) {
+                    state.advance(&[], &mut self.desk);
+                }
+            }
         }
     }
 
@@ -349,18 +356,6 @@ impl Shard {
             for (_, name) in idle.drain(..surplus) {
                 self.channels.remove(&name);
             }
-        }
-    }
-}
-
-/// Writes the same bytes to many sockets. The one place through which publications leave.
-async fn deliver(connections: &[Arc<Connection>], frames: &Bytes) {
-    for part in connections.chunks(YIELD_EVERY) {
-        for connection in part {
-            connection.push(frames);
-        }
-        if part.len() == YIELD_EVERY {
-            tokio::task::yield_now().await;
         }
     }
 }

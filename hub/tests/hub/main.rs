@@ -13,6 +13,7 @@ mod commands;
 mod connecting;
 mod emulation;
 mod framing;
+mod gathering;
 mod model;
 mod nodes;
 mod noise;
