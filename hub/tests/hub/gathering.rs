@@ -1,6 +1,6 @@
 //! Many busy rooms on one connection: what a batch has for it is gathered, and nothing is missing or in another order.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use serde_json::json;
 
@@ -9,7 +9,11 @@ use crate::{Client, TestHub, client::Incoming, token};
 const ROOMS: i64 = 50;
 
 async fn hub_with_rooms(queue_limit_bytes: usize) -> TestHub {
-    let hub = TestHub::start_with(|config| config.queue_limit_bytes = queue_limit_bytes).await;
+    let hub = TestHub::start_with(|config| {
+        config.queue_limit_bytes = queue_limit_bytes;
+        config.close_wait = Duration::from_millis(200);
+    })
+    .await;
     for room in 1..=ROOMS {
         hub.truth.join("7", room);
     }
