@@ -22,6 +22,7 @@ use crate::{
     stage::{Stage, websocket_of},
     subscriber::Subscriber,
     table::{Table, thousands},
+    token,
 };
 
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -39,6 +40,10 @@ pub struct Drain {
     /// The hub's WebSocket [default: /connection/websocket of the backend's address]
     #[arg(long)]
     pub websocket: Option<String>,
+    /// No backend: rooms are made by SQL, and the client, whose token is signed with this (HS256), subscribes to them by
+    /// itself. Whatever empties the table `chat_outbox` and speaks the protocol can be measured so
+    #[arg(long, env = "ROOMCAST_TOKEN_SECRET", hide_env_values = true, requires = "websocket", value_name = "SECRET")]
+    pub token_secret: Option<String>,
     /// The product's database; its outbox must be empty
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
@@ -95,8 +100,12 @@ impl Run {
 impl Drain {
     /// All runs.
     pub async fn measure(&self) -> anyhow::Result<Vec<Run>> {
-        let stage = Stage::prepare(&self.url, usize::from(self.rooms)).await?;
         let mut database = PgConnection::connect(&self.database_url).await.context("connecting to the database")?;
+        let rooms = usize::from(self.rooms);
+        let stage = match self.token_secret {
+            None => Stage::prepare(&self.url, rooms).await?,
+            Some(_) => Stage::by_sql(&mut database, rooms).await?,
+        };
         // An empty table was analysed: without this the look at the outbox would read all its dead rows.
         sqlx::raw_sql("set enable_seqscan = off; set enable_sort = off").execute(&mut database).await?;
         let mut runs = Vec::new();
@@ -109,12 +118,10 @@ impl Drain {
     }
 
     async fn run(&self, stage: &Stage, database: &mut PgConnection) -> anyhow::Result<Run> {
-        let websocket = self.websocket.clone().unwrap_or_else(|| websocket_of(&self.url));
         if self.start_relay.is_none() {
             empty(database, Instant::now() + PATIENCE).await.context("the outbox was not empty at the start")?;
         }
-        let clients = usize::from(!self.no_subscriber);
-        let client = stage.subscribe(&websocket, clients, READ_BUFFER).await?.pop();
+        let client = if self.no_subscriber { None } else { Some(self.client(stage).await?) };
 
         let mut watched =
             Watched { server: self.server_pids.clone(), postgres: self.postgres_pid, ..Watched::default() };
@@ -144,6 +151,17 @@ impl Drain {
             cpu,
             wall,
         })
+    }
+
+    async fn client(&self, stage: &Stage) -> anyhow::Result<Subscriber> {
+        let websocket = self.websocket.clone().unwrap_or_else(|| websocket_of(&self.url));
+        match &self.token_secret {
+            None => stage.subscribe(&websocket, 1, READ_BUFFER).await?.pop().context("nobody subscribed"),
+            Some(secret) => {
+                let token = token::sign("bench", secret)?;
+                Subscriber::subscribe(&websocket, &token, &stage.rooms, READ_BUFFER).await
+            }
+        }
     }
 }
 
@@ -176,7 +194,7 @@ async fn empty(database: &mut PgConnection, deadline: Instant) -> anyhow::Result
 pub async fn write_backlog(database: &mut PgConnection, stage: &Stage, rows: i64) -> anyhow::Result<HashSet<Line>> {
     let each = rows / i64::try_from(stage.rooms.len())?;
     ensure!(each > 0, "fewer rows than rooms");
-    write_lines(database, &stage.rooms, stage.people[0].id, each).await
+    write_lines(database, &stage.rooms, stage.author, each).await
 }
 
 /// The same, `each` messages of one author in each of these rooms.
@@ -266,7 +284,6 @@ mod tests {
     use protocol::{ChatEvent, Command, Kind};
 
     use super::*;
-    use crate::person;
 
     /// The statement is a copy of what the product writes, so it is held against the product's own.
     #[tokio::test]
@@ -279,7 +296,7 @@ mod tests {
         sqlx::raw_sql(setup).execute(&mut *connection).await.unwrap();
         let posted = "select * from post_messages(1, array[1::bigint], array['posted'], array[gen_random_uuid()])";
         sqlx::raw_sql(posted).execute(&mut *connection).await.unwrap();
-        let stage = Stage { people: vec![person::tests::nobody(1)], rooms: vec![1, 2] };
+        let stage = Stage { people: Vec::new(), author: 1, rooms: vec![1, 2] };
 
         let lines = write_backlog(&mut connection, &stage, 6).await.unwrap();
 

@@ -24,4 +24,5 @@ pub mod stage;
 pub mod subscriber;
 pub mod suite;
 pub mod table;
+mod token;
 pub mod writes;

@@ -168,13 +168,3 @@ impl Person {
         Ok(Posted { line: (room, version), sent_at, committed_at, answered_at })
     }
 }
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// Someone who is only an id.
-    pub(crate) fn nobody(id: i64) -> Person {
-        Person { http: Http::new("http://127.0.0.1:1").unwrap(), cookie: "".into(), id }
-    }
-}

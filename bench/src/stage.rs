@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
+use sqlx::PgConnection;
 
 use crate::{
     person::{Http, Person},
@@ -12,8 +13,10 @@ const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
 /// Everybody is a member of every room.
 pub struct Stage {
-    /// The four.
+    /// The four; nobody, where there is no backend.
     pub people: Vec<Person>,
+    /// Who writes.
+    pub author: i64,
     /// Their rooms.
     pub rooms: Vec<i64>,
 }
@@ -30,7 +33,19 @@ impl Stage {
             try_join_all(people[1..].iter().map(|person| person.join(room))).await.context("joining")?;
             ids.push(room);
         }
-        Ok(Self { people, rooms: ids })
+        Ok(Self { author: people[0].id, people, rooms: ids })
+    }
+
+    /// The same without a backend, in a database with the product's schema: one author, and rooms without members.
+    pub async fn by_sql(database: &mut PgConnection, rooms: usize) -> anyhow::Result<Self> {
+        let run = rand::random::<u32>();
+        let author =
+            "insert into users (username, name, password_hash) values ('bench_' || $1, 'Bench', 'x') returning id";
+        let author = sqlx::query_scalar(author).bind(format!("{run:08x}")).fetch_one(&mut *database).await?;
+        let made =
+            "insert into rooms (name) select 'Bench ' || $1 || ' ' || n from generate_series(1, $2) n returning id";
+        let made = sqlx::query_scalar(made).bind(format!("{run:08x}")).bind(i64::try_from(rooms)?);
+        Ok(Self { people: Vec::new(), author, rooms: made.fetch_all(database).await? })
     }
 
     /// Connects clients of the people in turn; each hears every room.

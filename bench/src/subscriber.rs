@@ -47,19 +47,35 @@ impl Subscriber {
     /// library clears it before each read; large for a flood.
     pub async fn connect(url: &str, person: &Person, rooms: &[i64], buffer: usize) -> anyhow::Result<Self> {
         let token = person.token().await?;
-        let config = WebSocketConfig::default().read_buffer_size(buffer);
-        let connection = connect_async_with_config(url, Some(config), true).await;
-        let (mut socket, _) = connection.with_context(|| format!("no WebSocket at {url}"))?;
+        let mut socket = open(url, buffer).await?;
         socket.send(Message::text(json!({ "id": 1, "connect": { "token": token } }).to_string())).await?;
         let reply = tokio::time::timeout(PATIENCE, connect_reply(&mut socket));
         let subscribed = reply.await.context("no reply to the connect command")??;
         if let Some(room) = rooms.iter().find(|room| !subscribed.contains(room)) {
             bail!("the hub has not subscribed the client to room:{room}");
         }
+        Ok(Self::reading(socket, rooms))
+    }
+
+    /// Connects where nobody knows who is in which room, and subscribes to `rooms` by itself.
+    pub async fn subscribe(url: &str, token: &str, rooms: &[i64], buffer: usize) -> anyhow::Result<Self> {
+        let mut socket = open(url, buffer).await?;
+        let connect = json!({ "id": 1, "connect": { "token": token } });
+        let subscribe = rooms.iter().zip(2..);
+        let subscribe =
+            subscribe.map(|(room, id)| json!({ "id": id, "subscribe": { "channel": format!("room:{room}") } }));
+        let commands: Vec<String> = [connect].into_iter().chain(subscribe).map(|command| command.to_string()).collect();
+        socket.send(Message::text(commands.join("\n"))).await?;
+        let replies = tokio::time::timeout(PATIENCE, replies(&mut socket, commands.len()));
+        replies.await.context("no reply to every command")??;
+        Ok(Self::reading(socket, rooms))
+    }
+
+    fn reading(socket: Socket, rooms: &[i64]) -> Self {
         let newest: Newest = Arc::new(rooms.iter().map(|&room| (room, AtomicU64::new(0))).collect());
         let leaving = CancellationToken::new();
         let task = tokio::spawn(read(socket, Arc::clone(&newest), leaving.clone()));
-        Ok(Self { newest, leaving, task })
+        Self { newest, leaving, task }
     }
 
     /// Waits until it has read every room up to these versions; false when it has not after `patience`. Counting would
@@ -83,6 +99,29 @@ impl Subscriber {
         self.leaving.cancel();
         self.task.await?
     }
+}
+
+async fn open(url: &str, buffer: usize) -> anyhow::Result<Socket> {
+    let config = WebSocketConfig::default().read_buffer_size(buffer);
+    let connection = connect_async_with_config(url, Some(config), true).await;
+    Ok(connection.with_context(|| format!("no WebSocket at {url}"))?.0)
+}
+
+/// Waits for this many, none of them an error.
+async fn replies(socket: &mut Socket, count: usize) -> anyhow::Result<()> {
+    let mut answered = 0;
+    while answered < count {
+        let message = socket.next().await.context("the server closed the connection")??;
+        let Message::Text(text) = message else { continue };
+        for line in text.lines() {
+            let reply: Value = serde_json::from_str(line)?;
+            if let Some(error) = reply.get("error") {
+                bail!("the server refused a command: {error}");
+            }
+            answered += usize::from(reply.get("id").is_some());
+        }
+    }
+    Ok(())
 }
 
 async fn connect_reply(socket: &mut Socket) -> anyhow::Result<HashSet<i64>> {

@@ -141,6 +141,7 @@ impl Suite {
 
     fn drain(&self, product: &Product, postgres: &Postgres, database: &str) -> Drain {
         Drain {
+            token_secret: None,
             url: product.url.clone(),
             websocket: Some(product.websocket.clone()),
             database_url: database.to_owned(),

@@ -14,12 +14,11 @@ use std::{
     collections::HashMap,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use jsonwebtoken::{EncodingKey, Header};
 use serde_json::json;
 
 use crate::{
@@ -30,6 +29,7 @@ use crate::{
     percentiles::Durations,
     postgres::{self, Postgres},
     product::{Process, product_or_build},
+    token,
 };
 use crowd::{Crowd, Frames, Troubles};
 use scene::Scene;
@@ -273,13 +273,7 @@ fn hellos(tokens: &[String], known: &[Positions]) -> Vec<String> {
 }
 
 fn tokens(users: &[i64]) -> anyhow::Result<Vec<String>> {
-    let expires = SystemTime::now().duration_since(UNIX_EPOCH)? + Duration::from_hours(1);
-    let key = EncodingKey::from_secret(TOKEN_SECRET.as_bytes());
-    let token = |user: &i64| {
-        let claims = json!({ "sub": user.to_string(), "exp": expires.as_secs() });
-        jsonwebtoken::encode(&Header::default(), &claims, &key)
-    };
-    Ok(users.iter().map(token).collect::<Result<_, _>>()?)
+    users.iter().map(|user| token::sign(&user.to_string(), TOKEN_SECRET)).collect()
 }
 
 async fn until_delivered(scene: &mut Scene) -> anyhow::Result<()> {

@@ -37,10 +37,14 @@ impl Statements {
         Ok(Self(connection))
     }
 
-    /// Makes a role, and says how it reaches the database.
+    /// Makes a role, unless an earlier round did, and says how it reaches the database.
     pub(super) async fn role(&mut self, url: &str, name: &str) -> anyhow::Result<String> {
-        let made = format!("create role {name} superuser login password '{name}'");
-        sqlx::query(AssertSqlSafe(made)).execute(&mut self.0).await?;
+        let known = sqlx::query_scalar("select exists (select from pg_roles where rolname = $1)").bind(name);
+        let known: bool = known.fetch_one(&mut self.0).await?;
+        if !known {
+            let made = format!("create role {name} superuser login password '{name}'");
+            sqlx::query(AssertSqlSafe(made)).execute(&mut self.0).await?;
+        }
         let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
         let host = rest.split_once('@').map_or(rest, |(_, host)| host);
         Ok(format!("{scheme}://{name}:{name}@{host}"))

@@ -1,13 +1,8 @@
 //! What is measured: a server that speaks the Centrifuge protocol, ours or another.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use clap::Args;
-use jsonwebtoken::{EncodingKey, Header};
-use serde_json::json;
 
-/// How long a token is valid: longer than any run.
-const TOKEN_TTL: Duration = Duration::from_hours(1);
+use crate::token;
 
 /// A running server.
 #[derive(Args, Clone, Debug)]
@@ -36,9 +31,7 @@ impl Target {
     /// A token of the client with this number, each a user of its own.
     pub(super) fn token(&self, number: usize) -> anyhow::Result<Option<String>> {
         let Some(secret) = &self.token_secret else { return Ok(None) };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let claims = json!({ "sub": format!("bench-{number}"), "exp": now + TOKEN_TTL.as_secs() });
-        Ok(Some(jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.as_bytes()))?))
+        token::sign(&format!("bench-{number}"), secret).map(Some)
     }
 
     /// A channel of this name.
