@@ -335,7 +335,7 @@ impl ChannelState {
         Ok(HistoryPage { publications, position: stream.position() })
     }
 
-    fn stream_at(&self, position: Position, held_limit: usize) -> Stream {
+    pub(super) fn stream_at(&self, position: Position, held_limit: usize) -> Stream {
         let history = History::new(self.options.history_size, self.options.history_ttl);
         Stream::new(position, held_limit, history)
     }

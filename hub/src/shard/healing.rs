@@ -50,6 +50,10 @@ impl ChannelState {
     /// Publications may have been lost on their way here, and nobody knows which.
     pub(super) fn lose_track(&mut self, desk: &mut Desk) {
         match self.options.counting() {
+            // Nobody has to be told, and the log need not name each of thousands.
+            Counting::Hub if self.is_idle() => {
+                self.stream = Some(self.stream_at(fresh_start(), desk.context.config.held_limit));
+            }
             Counting::Hub => self.restart(fresh_start(), desk),
             Counting::Truth if !self.subscribers.is_empty() || !self.waiting.is_empty() => self.read(None, desk),
             Counting::Truth | Counting::Nobody => {}
