@@ -13,7 +13,7 @@ use hub::{Alone, ChannelOptions, Hub, HubConfig};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpSocket, TcpStream},
     sync::Mutex,
     task::JoinSet,
     time::{sleep, timeout},
@@ -48,7 +48,10 @@ async fn start() -> (Hub, SocketAddr) {
         ..HubConfig::default()
     };
     let hub = Hub::start(config, Arc::new(Alone)).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Hundreds come at once: with tokio's own queue of 128 most of them would try again a second later.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1_024).unwrap();
     let address = listener.local_addr().unwrap();
     let router = hub.router();
     tokio::spawn(async move { axum::serve(listener, router).await });
