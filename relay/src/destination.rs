@@ -1,4 +1,5 @@
-//! Where commands go: the other side of the relay. `roomcast` has the implementations (a hub in process, over HTTP).
+//! Where commands go: the other side of the relay. `roomcast` has the implementations for hubs (in process, over HTTP),
+//! [`crate::engine`] the one for Kafka.
 
 use async_trait::async_trait;
 use protocol::Command;
