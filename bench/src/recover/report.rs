@@ -88,7 +88,7 @@ fn rounds(setting: &Recover, outcomes: &[Outcome]) -> Table {
 }
 
 fn seconds(micros: i64) -> String {
-    format!("{:.2}", micros as f64 / 1e6)
+    format!("{:.3}", micros as f64 / 1e6)
 }
 
 fn statements(setting: &Recover, outcome: &Outcome) -> Table {
