@@ -227,7 +227,7 @@ impl Connection {
             return;
         }
         let socket = match &self.wire {
-            Wire::Socket(socket) => socket,
+            Wire::Socket { stream, .. } => stream,
             Wire::Body(body) => return self.enqueue(out, body.framing.translate(bytes), limit),
         };
         if out.gathering || !out.queue.is_empty() {
@@ -288,7 +288,7 @@ impl Connection {
             out.queued = 0;
             match &self.wire {
                 // Fails only if the peer has gone first, which is what it is for.
-                Wire::Socket(socket) => drop(SockRef::from(socket).shutdown(Shutdown::Both)),
+                Wire::Socket { stream, .. } => drop(SockRef::from(stream).shutdown(Shutdown::Both)),
                 Wire::Body(body) => body.end(),
             }
         }

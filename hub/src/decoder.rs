@@ -1,4 +1,5 @@
-//! What a client says, out of the bytes that came: RFC 6455 as a server reads it, without extensions.
+//! What a client says, out of the bytes that came: RFC 6455 as a server reads it, and compressed messages (RFC 7692) where
+//! that was agreed upon.
 //!
 //! Pure, and without a buffer: the caller keeps what does not make a frame yet. A frame is unmasked where it lies and a
 //! message of one frame is handed out from there; only a message of several frames is put together here.
@@ -9,6 +10,8 @@ use tungstenite::protocol::frame::{
     FrameHeader,
     coding::{CloseCode, Control, Data, OpCode},
 };
+
+use crate::deflate::{self, Corrupt};
 
 /// A control frame carries no more.
 pub(crate) const LARGEST_CONTROL: usize = 125;
@@ -43,8 +46,10 @@ pub(crate) enum Broken {
 /// Where a client is in what it says.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    /// Bytes of a message, whether in one frame or in several.
-    most: usize,
+    /// Bytes of a message, whether in one frame or in several, compressed or not.
+    most: u32,
+    /// Messages may be compressed.
+    inflates: bool,
     /// Boxed: hardly any client sends such a message, and a place for one is kept for each.
     unfinished: Option<Box<Unfinished>>,
 }
@@ -53,6 +58,7 @@ pub(crate) struct Decoder {
 #[derive(Debug)]
 struct Unfinished {
     text: bool,
+    deflated: bool,
     bytes: Vec<u8>,
     /// Up to here it is UTF-8.
     checked: usize,
@@ -62,12 +68,18 @@ struct Unfinished {
 struct Frame<'a> {
     opcode: OpCode,
     last: bool,
+    deflated: bool,
     payload: &'a [u8],
 }
 
 impl Decoder {
     pub(crate) fn new(most: usize) -> Self {
-        Self { most, unfinished: None }
+        Self { most: u32::try_from(most).unwrap_or(u32::MAX), inflates: false, unfinished: None }
+    }
+
+    /// Compressed messages are understood, or not.
+    pub(crate) fn inflating(self, inflates: bool) -> Self {
+        Self { inflates, ..self }
     }
 
     /// The first frame in `bytes` and its length; `None` if more has to come first. Then nothing has been changed.
@@ -82,14 +94,17 @@ impl Decoder {
         let end = usize::try_from(length).ok().and_then(|length| begin.checked_add(length)).ok_or(Broken::TooBig)?;
         let Some(payload) = bytes.get_mut(begin..end) else { return Ok(None) };
         unmask(payload, mask);
-        let event = self.event(&Frame { opcode: header.opcode, last: header.is_final, payload })?;
+        let FrameHeader { opcode, is_final: last, rsv1: deflated, .. } = header;
+        let event = self.event(&Frame { opcode, last, deflated, payload })?;
         Ok(Some((end, event)))
     }
 
     /// May a frame have this header? The mask, which it must have.
     fn check(&self, header: &FrameHeader, length: u64, size: usize) -> Result<[u8; 4], Broken> {
         let mask = header.mask.ok_or(Broken::Rule)?;
-        if header.rsv1 || header.rsv2 || header.rsv3 {
+        // Whether a message is compressed stands in its first frame.
+        let may_deflate = self.inflates && matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+        if header.rsv1 && !may_deflate || header.rsv2 || header.rsv3 {
             return Err(Broken::Rule);
         }
         let begun = match header.opcode {
@@ -101,7 +116,7 @@ impl Decoder {
         if header.len(length) != size {
             return Err(Broken::Length);
         }
-        let room = self.most.saturating_sub(begun) as u64;
+        let room = u64::from(self.most).saturating_sub(begun as u64);
         if matches!(header.opcode, OpCode::Data(_)) && length > room {
             return Err(Broken::TooBig);
         }
@@ -121,8 +136,12 @@ impl Decoder {
 
     fn begin<'a>(&mut self, text: bool, frame: &Frame<'a>) -> Result<Event<'a>, Broken> {
         if !frame.last {
-            self.unfinished = Some(Box::new(Unfinished { text, bytes: Vec::new(), checked: 0 }));
+            let deflated = frame.deflated;
+            self.unfinished = Some(Box::new(Unfinished { text, deflated, bytes: Vec::new(), checked: 0 }));
             return self.go_on(frame);
+        }
+        if frame.deflated {
+            return self.inflate(text, frame.payload);
         }
         if text && str::from_utf8(frame.payload).is_err() {
             return Err(Broken::NotText);
@@ -133,6 +152,9 @@ impl Decoder {
     fn go_on<'a>(&mut self, frame: &Frame<'a>) -> Result<Event<'a>, Broken> {
         let mut message = self.unfinished.take().ok_or(Broken::Rule)?;
         message.bytes.extend_from_slice(frame.payload);
+        if frame.last && message.deflated {
+            return self.inflate(message.text, &message.bytes);
+        }
         message.check(frame.last)?;
         if frame.last {
             return Ok(Event::Message(message.bytes.into()));
@@ -140,12 +162,23 @@ impl Decoder {
         self.unfinished = Some(message);
         Ok(Event::Fragment)
     }
+
+    fn inflate<'a>(&self, text: bool, deflated: &[u8]) -> Result<Event<'a>, Broken> {
+        let message = deflate::inflate(deflated, self.most as usize).map_err(|why| match why {
+            Corrupt::Damaged => Broken::Rule,
+            Corrupt::TooBig => Broken::TooBig,
+        })?;
+        if text && str::from_utf8(&message).is_err() {
+            return Err(Broken::NotText);
+        }
+        Ok(Event::Message(message.into()))
+    }
 }
 
 impl Unfinished {
     /// Text is looked at as it comes. A character may be torn apart, but not by the message's end.
     fn check(&mut self, ended: bool) -> Result<(), Broken> {
-        if !self.text {
+        if !self.text || self.deflated {
             return Ok(());
         }
         match str::from_utf8(&self.bytes[self.checked..]) {

@@ -11,6 +11,7 @@ mod config;
 mod connection;
 mod context;
 mod decoder;
+mod deflate;
 mod dispatch;
 mod emulation;
 mod frame;

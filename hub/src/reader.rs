@@ -45,7 +45,7 @@ struct Reader {
 
 /// Serves a socket to its end. `first` are bytes that came together with the upgrade request.
 pub(crate) async fn run(hub: Arc<Inner>, connection: Arc<Connection>, first: Vec<u8>) {
-    let decoder = Decoder::new(hub.context.config.max_frame_bytes);
+    let decoder = Decoder::new(hub.context.config.max_frame_bytes).inflating(connection.wire.deflates());
     let mut reader = Reader { session: Session::new(hub, connection), decoder, rest: first };
     if let Err(why) = reader.read().await {
         reader.session.connection.close(&why);

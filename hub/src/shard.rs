@@ -308,7 +308,7 @@ impl Shard {
                 state.dirty = false;
                 let pushes = std::mem::take(&mut state.outbox);
                 for group in state.subscribers.groups() {
-                    let frames = group.frames(&pushes, state.number);
+                    let frames = group.frames(&pushes, state.number, &self.desk.context.config);
                     self.desk.counters.deliveries += (frames.len() * group.connections().len()) as u64;
                     for write in frame::joined(&frames) {
                         round.deliver(group.connections(), &write).await;

@@ -21,6 +21,7 @@ use tungstenite::handshake::derive_accept_key;
 
 use crate::{
     connection::{Connection, Limits},
+    deflate,
     heartbeat::Pulse,
     hub::{Hub, Inner},
     reader,
@@ -47,10 +48,11 @@ pub(crate) async fn upgrade(State(hub): State<Hub>, mut request: Request) -> Res
     if hub.inner.context.stopping.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "The hub is stopping.\n").into_response();
     }
-    let inner = Arc::clone(&hub.inner);
+    let extension = context.config.compression.then(|| deflate::accept(request.headers())).flatten();
+    let (inner, deflates) = (Arc::clone(&hub.inner), extension.is_some());
     hub.inner.context.tasks.spawn(async move {
         match tokio::time::timeout(SWITCH_WITHIN, on_upgrade).await {
-            Ok(Ok(upgraded)) => settle(&inner, upgraded),
+            Ok(Ok(upgraded)) => settle(&inner, upgraded, deflates),
             Ok(Err(error)) => debug!(%error, "a WebSocket upgrade failed"),
             Err(_) => debug!("a WebSocket upgrade took too long"),
         }
@@ -63,6 +65,9 @@ pub(crate) async fn upgrade(State(hub): State<Hub>, mut request: Request) -> Res
     response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     if names(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    if let Some(extension) = extension {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
     }
     response
 }
@@ -89,7 +94,7 @@ fn names(headers: &HeaderMap, header: &header::HeaderName, wanted: &str) -> bool
 }
 
 /// Moves the socket to its home shard.
-fn settle(inner: &Arc<Inner>, upgraded: Upgraded) {
+fn settle(inner: &Arc<Inner>, upgraded: Upgraded, deflates: bool) {
     let Ok(parts) = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) else {
         return error!("the hub serves plain TCP only: put TLS in front of it");
     };
@@ -104,11 +109,11 @@ fn settle(inner: &Arc<Inner>, upgraded: Upgraded) {
     let (id, inner) = (inner.context.registry.next_id(), Arc::clone(inner));
     let home = inner.home(id).home.clone();
     home.clone().spawn(async move {
-        let Ok(socket) = TcpStream::from_std(stream) else { return };
+        let Ok(stream) = TcpStream::from_std(stream) else { return };
         let config = &inner.context.config;
         let limits = Limits { queue_bytes: config.queue_limit_bytes, close_wait: config.close_wait };
         let pulse = Pulse::new(config.ping_interval, config.pong_timeout, Instant::now() + config.stale_after);
-        let connection = Arc::new(Connection::new(id, Wire::Socket(socket), home, limits, pulse));
+        let connection = Arc::new(Connection::new(id, Wire::Socket { stream, deflates }, home, limits, pulse));
         serve(inner, connection, first).await;
     });
 }

@@ -9,7 +9,11 @@ use uuid::Uuid;
 use crate::frame;
 
 pub(crate) enum Wire {
-    Socket(TcpStream),
+    Socket {
+        stream: TcpStream,
+        /// Either side may compress a message (permessage-deflate).
+        deflates: bool,
+    },
     Body(Body),
 }
 
@@ -48,16 +52,20 @@ impl Wire {
     /// The socket; `None` where there is none.
     pub(crate) fn socket(&self) -> Option<&TcpStream> {
         match self {
-            Self::Socket(socket) => Some(socket),
+            Self::Socket { stream, .. } => Some(stream),
             Self::Body(_) => None,
         }
     }
 
     pub(crate) fn body(&self) -> Option<&Body> {
         match self {
-            Self::Socket(_) => None,
+            Self::Socket { .. } => None,
             Self::Body(body) => Some(body),
         }
+    }
+
+    pub(crate) fn deflates(&self) -> bool {
+        matches!(self, Self::Socket { deflates: true, .. })
     }
 }
 

@@ -62,6 +62,9 @@ struct Api {
 #[serde(default, deny_unknown_fields)]
 struct WebSocket {
     message_size_limit: Option<usize>,
+    compression: Option<bool>,
+    compression_min_size: Option<usize>,
+    compression_level: Option<u8>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -137,6 +140,9 @@ impl ConfigFile {
         set(&mut config.history_limit, client.history_max_publication_limit);
         set(&mut config.recovery_limit, client.recovery_max_publication_limit);
         set(&mut config.max_frame_bytes, websocket.message_size_limit);
+        set(&mut config.compression, websocket.compression);
+        set(&mut config.compression_min_size, websocket.compression_min_size);
+        set(&mut config.compression_level, websocket.compression_level);
         set(&mut config.channel_max_length, channel.max_length);
         if let Some(options) = channel.without_namespace {
             config.without_namespace = Some(options);
@@ -175,6 +181,7 @@ mod tests {
             r#"{
                 "client": {"token": {"hmac_secret_key": "s"}, "allowed_origins": ["https://example.org"], "ping_interval": "10s"},
                 "http_api": {"key": "a"},
+                "websocket": {"compression": true, "compression_min_size": 256, "compression_level": 6},
                 "channel": {
                     "without_namespace": {"allow_subscribe_for_client": true},
                     "namespaces": [
@@ -186,6 +193,7 @@ mod tests {
         .unwrap();
         assert_eq!((config.token_secret.as_str(), config.api_key.as_str()), ("s", "a"));
         assert_eq!(config.ping_interval, Duration::from_secs(10));
+        assert_eq!((config.compression, config.compression_min_size, config.compression_level), (true, 256, 6));
         assert!(config.without_namespace.unwrap().allow_subscribe_for_client);
         assert!(config.namespaces["chat"].presence && config.namespaces.contains_key("room"));
         assert_eq!(config.namespaces["chat"].history_ttl, Duration::from_mins(10));
@@ -201,6 +209,7 @@ mod tests {
             (r#"{"channel": {"namespaces": [{"name": "ab"}, {"name": "ab"}]}}"#, "twice"),
             (r#"{"channel": {"namespaces": [{"name": "a:b"}]}}"#, "a:b"),
             (r#"{"client": {"token": {"hmac_secret_key": ""}}}"#, "secret"),
+            (r#"{"websocket": {"compression_level": 0}}"#, "compression level"),
             (r#"{"client": {}} x"#, "trailing"),
         ] {
             let why = config(text).map(|_| ()).unwrap_err();

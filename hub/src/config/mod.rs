@@ -49,6 +49,12 @@ pub struct HubConfig {
     pub queue_limit_bytes: usize,
     /// Largest message that a client may send; beyond it the socket is closed with 1009.
     pub max_frame_bytes: usize,
+    /// Clients that offer permessage-deflate get it.
+    pub compression: bool,
+    /// Bytes that a push has to have to be compressed.
+    pub compression_min_size: usize,
+    /// 1 is the fastest, 9 the smallest.
+    pub compression_level: u8,
     /// Channels that one connection may hear, server-side ones included.
     pub channel_limit: usize,
     /// Bytes of a channel's name.
@@ -103,6 +109,9 @@ impl Default for HubConfig {
             close_wait: Duration::from_secs(5),
             queue_limit_bytes: 1 << 20,
             max_frame_bytes: 64 << 10,
+            compression: false,
+            compression_min_size: 0,
+            compression_level: 1,
             channel_limit: 512,
             channel_max_length: Channel::MAX_BYTES,
             history_limit: 300,
@@ -153,6 +162,9 @@ impl HubConfig {
         }
         if self.shards == 0 || self.shard_queue == 0 {
             return wrong("a hub needs at least one shard with a queue");
+        }
+        if !(1..=9).contains(&self.compression_level) {
+            return wrong("the compression level is 1 to 9");
         }
         if !(1..=Channel::MAX_BYTES).contains(&self.channel_max_length) {
             return wrong("a channel's name has 1 to 255 bytes");

@@ -28,7 +28,12 @@ pub(crate) enum End {
 
 /// What our decoder makes of bytes that come in `pieces`.
 pub(crate) fn ours(pieces: &[&[u8]], most: usize) -> (Vec<Heard>, End) {
-    let (mut decoder, mut rest, mut heard) = (Decoder::new(most), Vec::new(), Vec::new());
+    heard_by(Decoder::new(most), pieces)
+}
+
+/// What this decoder makes of bytes that come in `pieces`.
+pub(crate) fn heard_by(mut decoder: Decoder, pieces: &[&[u8]]) -> (Vec<Heard>, End) {
+    let (mut rest, mut heard) = (Vec::new(), Vec::new());
     for piece in pieces {
         rest.extend_from_slice(piece);
         let mut used = 0;

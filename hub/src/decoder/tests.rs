@@ -4,7 +4,7 @@ use proptest::{collection, prelude::*};
 use tungstenite::protocol::frame::Frame as TheirFrame;
 
 use super::{
-    oracle::{End, Heard, agree, ours, theirs},
+    oracle::{End, Heard, agree, heard_by, ours, theirs},
     *,
 };
 
@@ -191,4 +191,64 @@ fn text_is_refused_as_soon_as_it_cannot_become_text() {
     assert_eq!(ours(&[&part(false, first), &part(true, second)], 9).0, [Heard::Message("é".into())]);
     assert_eq!(ours(&[&part(false, first), &part(false, b"x")], 9).1, End::Broken(Broken::NotText));
     assert_eq!(ours(&[&part(false, first), &part(true, b"")], 9).1, End::Broken(Broken::NotText), "torn at its end");
+}
+
+/// A frame of a message that is, or is not, said to be compressed.
+fn marked(kind: Data, last: bool, deflated: bool, payload: &[u8]) -> Vec<u8> {
+    let mut frame = frame(OpCode::Data(kind), last, payload, [5, 6, 7, 8]);
+    frame[0] |= u8::from(deflated) << 6;
+    frame
+}
+
+fn inflated(bytes: &[u8], most: usize) -> (Vec<Heard>, End) {
+    let decoder = || Decoder::new(most).inflating(true);
+    let whole = heard_by(decoder(), &[bytes]);
+    let single: Vec<&[u8]> = bytes.chunks(1).collect();
+    assert_eq!(heard_by(decoder(), &single), whole, "byte by byte");
+    whole
+}
+
+#[test]
+fn a_compressed_message_is_inflated_in_however_many_frames_it_comes() {
+    let said = "{\"id\":1,\"connect\":{}}\n".repeat(20);
+    let mut payload = Vec::new();
+    deflate::deflate(said.as_bytes(), 6, &mut payload);
+    let (begin, end) = payload.split_at(7);
+    let ping = frame(OpCode::Control(Control::Ping), true, b"hi", [7; 4]);
+    let frames = [
+        marked(Data::Text, true, true, &payload),
+        marked(Data::Text, true, false, b"plain"),
+        marked(Data::Text, false, true, begin),
+        ping,
+        marked(Data::Continue, false, false, b""),
+        marked(Data::Continue, true, false, end),
+        marked(Data::Binary, true, true, &payload),
+    ];
+    let (message, plain) = (Heard::Message(said.clone().into()), Heard::Message(b"plain".into()));
+    let expected = [message.clone(), plain, Heard::Ping(b"hi".into()), message.clone(), message];
+    assert_eq!(inflated(&frames.concat(), said.len()), (expected.into(), End::Open));
+    assert_eq!(inflated(&frames[0], said.len() - 1).1, End::Broken(Broken::TooBig));
+    assert_eq!(ours(&[&frames[0]], 1_000).1, End::Broken(Broken::Rule), "not agreed upon");
+}
+
+#[test]
+fn what_is_wrong_with_a_compressed_message_has_a_name() {
+    let end = |bytes: &[u8]| inflated(bytes, 1_000).1;
+    let compressed = |bytes: &[u8]| {
+        let mut payload = Vec::new();
+        deflate::deflate(bytes, 1, &mut payload);
+        payload
+    };
+    let bomb = compressed(&vec![b'x'; 100_000]);
+    assert!(bomb.len() < 1_000);
+    assert_eq!(end(&marked(Data::Text, true, true, &bomb)), End::Broken(Broken::TooBig));
+    let noise: Vec<u8> = (0..=255).cycle().take(1_001).collect();
+    assert_eq!(end(&marked(Data::Text, true, true, &noise)), End::Broken(Broken::TooBig), "said before it has come");
+    assert_eq!(end(&marked(Data::Text, true, true, b"not compressed")), End::Broken(Broken::Rule));
+    assert_eq!(end(&marked(Data::Text, true, true, &compressed(&[0xff; 9]))), End::Broken(Broken::NotText));
+    assert_eq!(end(&marked(Data::Binary, true, true, &compressed(&[0xff; 9]))), End::Open);
+    let parts = [marked(Data::Text, false, false, b"a"), marked(Data::Continue, true, true, b"b")].concat();
+    assert_eq!(end(&parts), End::Broken(Broken::Rule), "it stands in the first frame");
+    assert_eq!(end(&[0xc9, 0x80, 0, 0, 0, 0]), End::Broken(Broken::Rule), "a compressed ping");
+    assert_eq!(end(&[0xe1, 0x80, 0, 0, 0, 0]), End::Broken(Broken::Rule), "another bit as well");
 }

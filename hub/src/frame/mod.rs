@@ -19,12 +19,17 @@ pub(crate) use self::{
     publication::{Kind, Publication, Push, Said, client_info},
     subscribed::{Subscribed, write_expiry},
 };
-use crate::codes::{Disconnect, ErrorCode, Unsubscribed};
+use crate::{
+    codes::{Disconnect, ErrorCode, Unsubscribed},
+    deflate,
+};
 
 /// A server's ping.
 pub(crate) const PING: Bytes = Bytes::from_static(&[0x81, 2, b'{', b'}']);
 
 const TEXT: u8 = 0x81;
+/// The payload is compressed (RSV1).
+const DEFLATED: u8 = TEXT | 0x40;
 const CLOSE: u8 = 0x88;
 const PONG: u8 = 0x8a;
 /// Joining more than this saves nothing: the copy then costs what the call would.
@@ -119,7 +124,15 @@ pub(crate) fn pong(payload: &[u8]) -> Bytes {
     frame.finish_as(PONG).0
 }
 
-/// The messages in whole frames of ours; a Close frame as the push that says the same.
+/// The same message in a compressed frame, if it has at least so many bytes and gets smaller by it.
+pub(crate) fn deflated(frame: Bytes, least: usize, level: u8) -> Bytes {
+    let Some(payload) = messages(&frame).next().filter(|payload| payload.len() >= least) else { return frame };
+    let mut smaller = FrameWriter::with_capacity(payload.len());
+    deflate::deflate(&payload, level, &mut smaller.0);
+    if smaller.len() < payload.len() { smaller.finish_as(DEFLATED).0 } else { frame }
+}
+
+/// The messages in whole frames of ours that are not compressed; a Close frame as the push that says the same.
 pub(crate) fn messages(frames: &Bytes) -> impl Iterator<Item = Bytes> {
     let mut rest = frames.clone();
     std::iter::from_fn(move || {
@@ -283,6 +296,20 @@ mod tests {
         assert_eq!(joined(&frames).len(), 3);
         assert_eq!(joined(&frames[..1]), [Bytes::from_static(b"a")]);
         assert_eq!(joined(&[frames[0].clone(), frames[2].clone()]), [Bytes::from_static(b"ac")]);
+    }
+
+    #[test]
+    fn a_frame_is_compressed_if_it_is_large_enough_and_gets_smaller() {
+        let frame = publication(&format!("\"{}\"", "so it goes ".repeat(20))).frame;
+        let payload = frame.len() - 4;
+        let smaller = deflated(frame.clone(), payload, 1);
+        assert_eq!((smaller[0], usize::from(smaller[1])), (DEFLATED, smaller.len() - 2));
+        assert_eq!(deflate::inflate(&smaller[2..], payload).unwrap(), frame[4..]);
+        assert_eq!(deflated(frame.clone(), payload + 1, 1), frame);
+        let short = publication("7").frame;
+        assert!(deflated(short.clone(), 0, 9).len() <= short.len());
+        let noise = Bytes::from_static(&[TEXT, 4, 0x9b, 0x2c, 0xf1, 0x60]);
+        assert_eq!(deflated(noise.clone(), 0, 9), noise);
     }
 
     #[test]

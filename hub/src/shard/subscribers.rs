@@ -7,8 +7,9 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 
 use crate::{
+    config::HubConfig,
     connection::{Connection, ConnectionId},
-    frame::{Kind, Push},
+    frame::{self, Kind, Push},
     terms::Terms,
 };
 
@@ -31,6 +32,7 @@ pub(super) struct Group {
 struct Audience {
     numbered: bool,
     hears_joins: bool,
+    deflates: bool,
 }
 
 /// What others may know of a subscriber.
@@ -73,7 +75,8 @@ impl Subscribers {
         if self.contains(connection.id) {
             return;
         }
-        let audience = Audience { numbered: terms.numbered, hears_joins: terms.hears_joins };
+        let audience =
+            Audience { numbered: terms.numbered, hears_joins: terms.hears_joins, deflates: connection.wire.deflates() };
         let group = self.groups.iter().position(|group| group.audience == audience).unwrap_or_else(|| {
             self.groups.push(Group { audience, connections: Vec::new(), members: Vec::new() });
             self.groups.len() - 1
@@ -123,9 +126,15 @@ impl Group {
     }
 
     /// The frames that this group is sent for `pushes`, in order.
-    pub(super) fn frames(&self, pushes: &[Push], number: u32) -> Vec<Bytes> {
-        let heard = pushes.iter().filter(|push| push.kind == Kind::Publication || self.audience.hears_joins);
-        heard.map(|push| if self.audience.numbered { push.numbered(number) } else { push.named.clone() }).collect()
+    pub(super) fn frames(&self, pushes: &[Push], number: u32, config: &HubConfig) -> Vec<Bytes> {
+        if self.connections.is_empty() {
+            return Vec::new();
+        }
+        let Audience { numbered, hears_joins, deflates } = self.audience;
+        let heard = pushes.iter().filter(|push| push.kind == Kind::Publication || hears_joins);
+        let frames = heard.map(|push| if numbered { push.numbered(number) } else { push.named.clone() });
+        let (least, level) = (config.compression_min_size, config.compression_level);
+        frames.map(|frame| if deflates { frame::deflated(frame, least, level) } else { frame }).collect()
     }
 }
 

@@ -11,6 +11,7 @@ mod channels;
 mod client;
 mod commands;
 mod connecting;
+mod deflate;
 mod emulation;
 mod framing;
 mod gathering;
