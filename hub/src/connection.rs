@@ -105,8 +105,7 @@ impl Connection {
         };
         Self {
             id,
-            // Like `new_v4`, from a generator that asks the kernel once in a while instead of each time.
-            client: uuid::Builder::from_random_bytes(rand::random()).into_uuid(),
+            client: Uuid::new_v4(),
             wire,
             home,
             limits,

@@ -76,9 +76,9 @@ pub(crate) async fn memory_stays_flat() {
     let waves = wanted.unwrap_or(CLIENTS).div_ceil(WAVE);
     let warm = waves / WARM;
     let (hub, address) = start().await;
-    come_and_go(address, warm).await;
+    timeout(PATIENCE, come_and_go(address, warm)).await.expect("the first come and go");
     let before = resident();
-    come_and_go(address, waves - warm).await;
+    timeout(PATIENCE, come_and_go(address, waves - warm)).await.expect("the others come and go");
     let most = MOST * WAVE * (waves - warm);
     // What the last ones had is let go a moment after they have gone.
     let grown = || resident().saturating_sub(before);
