@@ -24,7 +24,8 @@ export class Hub {
     #directory = mkdtempSync(join(tmpdir(), 'roomcast-hub-'));
     #program;
 
-    static async start() {
+    /** With more in its configuration, if need be. */
+    static async start(more = {}) {
         const hub = new Hub();
         const config = {
             client: { token: { hmac_secret_key: secret }, expired_close_delay: '5s', expired_sub_close_delay: '5s' },
@@ -35,12 +36,17 @@ export class Hub {
                     { name: 'guarded', ...everything },
                 ],
             },
+            ...more,
         };
         const file = join(hub.#directory, 'hub.json');
         writeFileSync(file, JSON.stringify(config));
         hub.#program = await Program.of('hub', '--hub-config', file);
         await hub.start();
         return hub;
+    }
+
+    get port() {
+        return this.#program.port;
     }
 
     get origin() {

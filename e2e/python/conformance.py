@@ -42,6 +42,7 @@ CONFIG = {
         "expired_sub_close_delay": "5s",
     },
     "http_api": {"key": KEY},
+    "websocket": {"compression": True},
     "channel": {
         "namespaces": [
             {"name": "chat", "allow_subscribe_for_client": True, **EVERYTHING},
@@ -190,10 +191,14 @@ class Conformance(unittest.IsolatedAsyncioTestCase):
         return subscription
 
     async def test_connect_subscribe_and_publish(self):
-        alice = await self.subscribed(self.client("alice"), "chat:py-hello")
+        client = self.client("alice")
+        alice = await self.subscribed(client, "chat:py-hello")
+        # The SDK does not say: its WebSocket library asks for compression by itself.
+        agreed = [extension.name for extension in client._conn.protocol.extensions]
+        self.assertEqual(agreed, ["permessage-deflate"])
         bob = await self.subscribed(self.client("bob"), "chat:py-hello")
-        await alice.publish({"text": "hi"})
-        await until(lambda: bob.events.data == [{"text": "hi"}], "the publication")
+        await alice.publish({"text": "hi " * 100})
+        await until(lambda: bob.events.data == [{"text": "hi " * 100}], "the publication")
         self.assertEqual((bob.events.infos[0].user, bob.events.infos[0].conn_info), ("alice", {"name": "alice"}))
 
     async def test_presence_joins_and_leaves(self):
