@@ -271,6 +271,12 @@ impl Inner {
         for shard in &self.shards {
             shard.queue.send(ShardCommand::LostTrack).await.ok(); // it has ended
         }
+        if self.context.authority.gives_subscriptions() {
+            // Somebody may have been sent out of a room meanwhile: all come back, and are asked about anew.
+            for connection in self.context.registry.all() {
+                connection.close(&Disconnect::INSUFFICIENT_STATE);
+            }
+        }
     }
 }
 

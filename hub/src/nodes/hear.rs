@@ -42,7 +42,8 @@ impl Hub {
     /// The bus has lost messages that this node should have heard: nobody can say what was in them.
     ///
     /// Channels that the hub counts begin a new epoch, so that their clients know that they may have missed something;
-    /// those that the truth counts and somebody hears are compared with it, and what is missing is filled in.
+    /// those that the truth counts and somebody hears are compared with it, and what is missing is filled in. Where the
+    /// truth says who hears what, all clients are closed with 3010: they come back, and it is asked anew.
     pub async fn missed(&self) {
         self.inner.lost_track().await;
     }

@@ -177,10 +177,15 @@ impl Play {
         if self.client.is_some() {
             return;
         }
-        let mut client = self.nodes[self.at].hub.open().await;
         let subs = if self.room.epoch.is_empty() { json!({}) } else { json!({"room:1": self.room.position()}) };
-        client.send(&json!({"id": 1, "connect": {"token": token("7"), "subs": subs}})).await;
-        let reply = client.next().await;
+        let (client, reply) = loop {
+            let mut client = self.nodes[self.at].hub.open().await;
+            client.send(&json!({"id": 1, "connect": {"token": token("7"), "subs": subs}})).await;
+            match client.incoming().await {
+                Incoming::Object(reply) => break (client, reply),
+                end => assert!(matches!(end, Incoming::Closed(3010, _)), "{end:?}"),
+            }
+        };
         self.room.subscribed(&reply["connect"]["subs"]["room:1"]);
         // What was said before it came is loaded from the backend.
         self.room.last = Some(self.room.offset);
@@ -197,9 +202,12 @@ impl Play {
 
     /// Takes what comes next.
     async fn hear(&mut self) {
+        self.connect().await;
         let object = match self.client.as_mut().unwrap().incoming().await {
             Incoming::Object(object) => object,
-            end => panic!("the connection ended: {end:?}"),
+            // The node has missed something.
+            Incoming::Closed(3010, _) => return self.client = None,
+            end @ (Incoming::Closed(..) | Incoming::Cut) => panic!("the connection ended: {end:?}"),
         };
         let push = &object["push"];
         if object["subscribe"].is_object() {
