@@ -111,10 +111,9 @@ impl Suite {
         };
         self.idle(&executable, &mut figures).await?;
         self.churn(&executable, &mut figures).await?;
-        let head = [
-            ("Roomcast", machine::first_line_of(&executable.to_string_lossy(), &["--version"])),
-            ("load average before the first run", load),
-        ];
+        let mut head = vec![("Roomcast", machine::first_line_of(&executable.to_string_lossy(), &["--version"]))];
+        head.extend(self.peer_command.as_ref().or(self.peer.as_ref()).map(|peer| ("peer", format!("`{peer}`"))));
+        head.push(("load average before the first run", load));
         let report = report(&figures, &machine::table(&head))?;
         if let Some(file) = &self.output {
             std::fs::write(file, &report).with_context(|| format!("writing {}", file.display()))?;
