@@ -15,7 +15,7 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{
     Nodes,
     bus::BusError,
-    message::{Commands, Message, Order, Said},
+    message::{Commands, Message, Order, Said, split},
 };
 use crate::{
     codes::ErrorCode,
@@ -102,7 +102,7 @@ impl Nodes {
         lane: Vec<(usize, Command)>,
     ) -> Vec<(usize, Result<Accepted, Rejection>)> {
         let mut results = Vec::with_capacity(lane.len());
-        for part in parts(lane) {
+        for part in split(lane, MESSAGE_BYTES, |(_, command)| size(command)) {
             let (indices, commands): (Vec<_>, Vec<_>) =
                 part.into_iter().map(|(index, command)| (index, Order(Some(command)))).unzip();
             let said = self.call(context, &key, |call| Message::Commands(Commands { call, commands })).await;
@@ -139,24 +139,6 @@ impl Nodes {
             _ => Err(ErrorCode::INTERNAL),
         }
     }
-}
-
-/// Commands of one key, in messages of a sensible size.
-fn parts(lane: Vec<(usize, Command)>) -> Vec<Vec<(usize, Command)>> {
-    let mut parts: Vec<Vec<_>> = Vec::new();
-    let mut bytes = MESSAGE_BYTES;
-    for (index, command) in lane {
-        let size = size(&command);
-        bytes += size;
-        if bytes > MESSAGE_BYTES {
-            bytes = size;
-            parts.push(Vec::new());
-        }
-        if let Some(part) = parts.last_mut() {
-            part.push((index, command));
-        }
-    }
-    parts
 }
 
 /// About how long a command is.

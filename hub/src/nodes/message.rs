@@ -174,6 +174,21 @@ impl<'de> Deserialize<'de> for Order {
     }
 }
 
+/// What messages can carry, each about `most` bytes: at least one part, and none without an item if there is one.
+pub(super) fn split<T>(items: impl IntoIterator<Item = T>, most: usize, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for item in items {
+        bytes += size(&item);
+        if bytes > most && !part.is_empty() {
+            bytes = size(&item);
+            parts.push(std::mem::take(&mut part));
+        }
+        part.push(item);
+    }
+    parts.push(part);
+    parts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::{
     Nodes,
-    message::{Message, Question},
+    message::{Message, Question, split},
     metrics,
 };
 use crate::{codes::ErrorCode, hub::Inner, questions::merged};
@@ -206,21 +206,6 @@ impl Part {
             }
         }
     }
-}
-
-/// At least one part, each of about `most` bytes at most.
-fn split<T>(items: impl IntoIterator<Item = T>, most: usize, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
-    let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for item in items {
-        bytes += size(&item);
-        if bytes > most && !part.is_empty() {
-            bytes = size(&item);
-            parts.push(mem::take(&mut part));
-        }
-        part.push(item);
-    }
-    parts.push(part);
-    parts
 }
 
 #[cfg(test)]
