@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod drain;
 pub mod latency;
 pub mod machine;
+pub mod measurement;
 pub mod modes;
 pub mod percentiles;
 pub mod person;

@@ -2,7 +2,6 @@
 
 use std::{fmt::Write as _, path::PathBuf};
 
-use anyhow::Context;
 use clap::Args;
 
 use crate::{
@@ -11,9 +10,10 @@ use crate::{
     cpu::Watched,
     drain::{self, Drain, Run},
     latency::{self, Latency, Outcome},
-    machine, postgres,
-    postgres::Postgres,
-    product::{self, Product},
+    machine,
+    measurement::Measurement,
+    postgres::{self, Postgres},
+    product::Product,
     stage::Stage,
     table::Table,
     writes::{self, Line, Load, Writes, through_http},
@@ -25,15 +25,12 @@ const RATES: [u32; 2] = [50, 500];
 /// What to run.
 #[derive(Args, Clone, Debug)]
 pub struct Suite {
-    /// An executable to measure [default: built now, in release mode]
-    #[arg(long)]
-    pub roomcast: Option<PathBuf>,
+    /// The executable and the report.
+    #[command(flatten)]
+    pub measurement: Measurement,
     /// Directory of `postgres` and `initdb` [default: as the demo finds them]
     #[arg(long, env = "ROOMCAST_POSTGRES_BIN")]
     pub postgres_bin: Option<PathBuf>,
-    /// Write the report to this file as well
-    #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
     /// Seconds of each latency run
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub latency_seconds: u64,
@@ -60,18 +57,14 @@ pub(crate) const INTO_HUB: &str = "one process, no subscriber";
 impl Suite {
     /// Runs everything and prints the report.
     pub async fn run(&self) -> anyhow::Result<()> {
-        let executable = product::product_or_build(self.roomcast.as_deref()).await?;
+        let executable = self.measurement.executable().await?;
         let load = machine::load();
         let postgres = Postgres::start(self.postgres_bin.clone()).await?;
         let measured = self.measure(&executable, &postgres).await;
         let version = postgres::version(&postgres.url("postgres")).await;
         postgres.stop().await;
         let report = self.report(&measured?, &executable, &version?, &load)?;
-        if let Some(file) = &self.output {
-            std::fs::write(file, &report).with_context(|| format!("writing {}", file.display()))?;
-        }
-        console::result(report);
-        Ok(())
+        self.measurement.report(&report)
     }
 
     async fn measure(&self, executable: &std::path::Path, postgres: &Postgres) -> anyhow::Result<Figures> {

@@ -29,23 +29,20 @@ use self::{
 };
 use crate::{
     console, machine,
+    measurement::Measurement,
     postgres::{self, Postgres},
-    product::product_or_build,
     stage::Stage,
 };
 
 /// What to measure.
 #[derive(Args, Clone, Debug)]
 pub struct Modes {
-    /// An executable to measure [default: built now, in release mode]
-    #[arg(long)]
-    pub roomcast: Option<PathBuf>,
+    /// The executable and the report.
+    #[command(flatten)]
+    pub measurement: Measurement,
     /// Directory of `postgres` and `initdb` [default: as the demo finds them]
     #[arg(long, env = "ROOMCAST_POSTGRES_BIN")]
     pub postgres_bin: Option<PathBuf>,
-    /// Write the report to this file as well
-    #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
     /// Only these: api, outbox, wal, cdc, `api_cdc`, message
     #[arg(long = "mode", value_delimiter = ',')]
     pub modes: Vec<Mode>,
@@ -74,7 +71,7 @@ const CLIENTS: u16 = 5;
 impl Modes {
     /// Runs every case and prints the report.
     pub async fn run(&self) -> anyhow::Result<()> {
-        let executable = product_or_build(self.roomcast.as_deref()).await?;
+        let executable = self.measurement.executable().await?;
         let load = machine::load();
         let postgres = Postgres::start(self.postgres_bin.clone()).await?;
         let measured = self.measure(&executable, &postgres).await;
@@ -87,11 +84,7 @@ impl Modes {
             ("load average before the first run", load),
         ];
         let report = report::of(&measured?, &machine::table(&head), self)?;
-        if let Some(file) = &self.output {
-            std::fs::write(file, &report).with_context(|| format!("writing {}", file.display()))?;
-        }
-        console::result(report);
-        Ok(())
+        self.measurement.report(&report)
     }
 
     async fn measure(&self, executable: &Path, postgres: &Postgres) -> anyhow::Result<Vec<Figures>> {

@@ -26,9 +26,10 @@ use crate::{
     cpu::{CpuTime, Watched},
     delivery::Faults,
     machine,
+    measurement::Measurement,
     percentiles::Durations,
     postgres::{self, Postgres},
-    product::{Process, product_or_build},
+    product::Process,
     token,
 };
 use crowd::{Crowd, Frames, Troubles};
@@ -50,15 +51,12 @@ const RELAY: &str = "bench_relay";
 /// What to run.
 #[derive(Args, Clone, Debug)]
 pub struct Recover {
-    /// An executable to measure [default: built now, in release mode]
-    #[arg(long)]
-    pub roomcast: Option<PathBuf>,
+    /// The executable and the report.
+    #[command(flatten)]
+    pub measurement: Measurement,
     /// Directory of `postgres` and `initdb`, with `pg_stat_statements` [default: as the demo finds them]
     #[arg(long, env = "ROOMCAST_POSTGRES_BIN")]
     pub postgres_bin: Option<PathBuf>,
-    /// Write the report to this file as well
-    #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
     /// Clients, each a user of its own
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=15_000))]
     pub clients: u32,
@@ -133,7 +131,7 @@ impl Recover {
         ensure!(self.each <= self.rooms, "nobody can be in {} of {} rooms", self.each, self.rooms);
         let even = (self.clients * self.each).is_multiple_of(self.rooms);
         ensure!(even, "clients × rooms each has to be a multiple of the rooms");
-        let executable = product_or_build(self.roomcast.as_deref()).await?;
+        let executable = self.measurement.executable().await?;
         let load = machine::load();
         let preload = [("shared_preload_libraries", "pg_stat_statements"), ("pg_stat_statements.track_utility", "off")];
         let postgres = Postgres::start_with(self.postgres_bin.clone(), &preload).await;
@@ -147,11 +145,7 @@ impl Recover {
             ("load average before the first run", load),
         ];
         let report = report::report(self, &measured?, &machine::table(&head))?;
-        if let Some(file) = &self.output {
-            std::fs::write(file, &report).with_context(|| format!("writing {}", file.display()))?;
-        }
-        console::result(report);
-        Ok(())
+        self.measurement.report(&report)
     }
 
     async fn rounds(&self, executable: &Path, postgres: &Postgres) -> anyhow::Result<Vec<Outcome>> {

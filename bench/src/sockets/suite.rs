@@ -3,10 +3,7 @@
 //! Everything that a hub owes is switched on: tokens, positions, history and presence (`bench/hub.json`). Floor and hub take
 //! turns, because the speed of a machine moves from minute to minute: only ratios of the same run are worth anything.
 
-use std::{
-    fmt::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{fmt::Write as _, path::Path};
 
 use anyhow::Context;
 use clap::Args;
@@ -21,8 +18,9 @@ use super::{
 };
 use crate::{
     console, machine,
+    measurement::Measurement,
     percentiles::median,
-    product::{Process, product_or_build},
+    product::Process,
     table::{Table, thousands},
 };
 
@@ -49,12 +47,9 @@ const CONNECT: f64 = 0.1e-3;
 /// What to run.
 #[derive(Args, Clone, Debug)]
 pub struct Suite {
-    /// An executable to measure [default: built now, in release mode]
-    #[arg(long)]
-    pub roomcast: Option<PathBuf>,
-    /// Write the report to this file as well
-    #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    /// The executable and the report.
+    #[command(flatten)]
+    pub measurement: Measurement,
     /// How often each load is run on each server; the median counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=20))]
     pub rounds: u16,
@@ -102,7 +97,7 @@ impl Suite {
     /// Runs everything and prints the report.
     pub async fn run(&self) -> anyhow::Result<()> {
         machine::allow_many_sockets()?;
-        let executable = product_or_build(self.roomcast.as_deref()).await?;
+        let executable = self.measurement.executable().await?;
         let load = machine::load();
         let mut figures = Figures {
             fanout: self.fanout(&executable, loads()).await?,
@@ -115,11 +110,7 @@ impl Suite {
         head.extend(self.peer_command.as_ref().or(self.peer.as_ref()).map(|peer| ("peer", format!("`{peer}`"))));
         head.push(("load average before the first run", load));
         let report = report(&figures, &machine::table(&head))?;
-        if let Some(file) = &self.output {
-            std::fs::write(file, &report).with_context(|| format!("writing {}", file.display()))?;
-        }
-        console::result(report);
-        Ok(())
+        self.measurement.report(&report)
     }
 
     async fn fanout(
