@@ -10,7 +10,7 @@ pub const POST_BATCH_SIZE: &str = "roomcast_post_batch_size";
 pub const POST_SECONDS: &str = "roomcast_post_seconds";
 /// Posts that were accepted and are not answered yet.
 pub const POSTS_PENDING: &str = "roomcast_posts_pending";
-/// Statements that were tried again, by `reason`: clash or connection.
+/// Statements that were tried again, by `reason`: clash, connection or locked.
 pub const POST_RETRIES: &str = "roomcast_post_retries_total";
 /// Commands that the backend published itself and the hub accepted.
 pub const DIRECT_PUBLISHED: &str = "roomcast_direct_published_total";

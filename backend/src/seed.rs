@@ -3,7 +3,7 @@
 //! Written by the same functions as everything else, so that a relay announces it and versions begin at 1. (What the
 //! mode `api` would publish is not: at the seeding nobody listens.)
 
-use protocol::{Mode, Offset, RoomId};
+use protocol::{ClientMessageId, Mode, Offset, RoomId};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use crate::{
     ApiError, CurrentUser,
     auth::Passwords,
     routes::{add_member, add_room},
-    store::{self, messages::Batch, users::NewUser},
+    store::{self, messages::Post, users::NewUser},
 };
 
 /// The password of all of them. They are for loopback only.
@@ -150,7 +150,6 @@ async fn play(conn: &mut PgConnection, mode: Mode, scene: &Scene, people: &[Curr
 /// Who answers has read what was said before.
 async fn say(conn: &mut PgConnection, room: RoomId, author: &CurrentUser, text: &str) -> sqlx::Result<()> {
     store::members::mark_read(conn, room, author.id, Offset(u64::MAX)).await?;
-    let (authors, texts, client_ids) = (&[author.id.0], &[text.to_owned()], &[Uuid::now_v7()]);
-    let batch = Batch { room, authors, texts, client_ids, modes: &[None] };
-    store::messages::post(conn, batch).await.map(drop)
+    let post = Post { room, author: author.id, text, client_id: ClientMessageId(Uuid::now_v7()), mode: None };
+    store::messages::post(conn, &[post], true).await.map(drop)
 }

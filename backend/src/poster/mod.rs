@@ -1,10 +1,12 @@
-//! Writes messages: at once when the room is idle, together when it is hot.
+//! Writes messages: at once while little is to do, together under load.
 //!
-//! A room with no write in flight is written at once, by one statement in one round trip. What arrives for it meanwhile
-//! is written by the next statement, together. So a quiet room waits for nobody, and a hot room costs one lock and one
-//! commit for up to [`PosterLimits::batch`] messages instead of one each.
+//! A few writers ([`PosterLimits::writers`]) take what waits. While one of them is free, a message is written at once, by
+//! one statement in one round trip. What arrives while all are busy is written by the next that becomes free: up to
+//! [`PosterLimits::batch`] messages of up to [`PosterLimits::rooms`] rooms share one commit. Of a room only one write is
+//! in flight, so its messages are written in the order of their arrival, and a hot room costs one lock for many.
 //!
-//! Each message is answered for itself: a batch that fails for a reason that nobody foresaw is written one by one.
+//! Each message is answered for itself. A transaction waits for no room: one that somebody else has locked is left out
+//! and written by itself. One that fails for a reason that nobody foresaw is written room by room, and then one by one.
 //! A client that goes away cancels nothing: the write belongs to a task of its own, and [`Poster::stop`] waits for it.
 
 mod queue;
@@ -18,7 +20,7 @@ use std::{
 
 use protocol::{ClientMessageId, Epoch, Mode, RoomId, TimelineEvent, UserId};
 use sqlx::PgPool;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
 pub use text::{MessageText, TextError};
@@ -33,13 +35,19 @@ pub struct PosterLimits {
     pub room: usize,
     /// Posts that may be unanswered in all.
     pub total: usize,
-    /// Messages that one statement may write.
+    /// Messages that one transaction may write.
     pub batch: usize,
+    /// Rooms that one transaction may write to.
+    pub rooms: usize,
+    /// Transactions that write at the same time.
+    pub writers: usize,
+    /// Rooms that may be waited for at the same time, as somebody else has locked them. Each keeps a connection.
+    pub alone: usize,
 }
 
 impl Default for PosterLimits {
     fn default() -> Self {
-        Self { room: 1024, total: 8192, batch: 128 }
+        Self { room: 1024, total: 8192, batch: 128, rooms: 16, writers: 4, alone: 4 }
     }
 }
 
@@ -108,6 +116,8 @@ struct Shared {
     hook: Arc<dyn CommitHook>,
     direct: Direct,
     queues: Queues,
+    /// A permit for each room that may be written by itself.
+    alone: Semaphore,
     tasks: TaskTracker,
 }
 
@@ -127,10 +137,11 @@ impl Poster {
     }
 
     pub(crate) fn with_direct(db: PgPool, hook: Arc<dyn CommitHook>, limits: PosterLimits, direct: Direct) -> Self {
-        Self(Arc::new(Shared { db, hook, direct, queues: Queues::new(limits), tasks: TaskTracker::new() }))
+        let (queues, alone) = (Queues::new(limits), Semaphore::new(limits.alone.max(1)));
+        Self(Arc::new(Shared { db, hook, direct, queues, alone, tasks: TaskTracker::new() }))
     }
 
-    /// Writes a message, now or with the next batch of its room.
+    /// Writes a message, now or with the next transaction.
     pub async fn post(&self, post: NewPost) -> Answer {
         let (answer, answered) = oneshot::channel();
         if let Err(refused) = self.enqueue(Job { post, arrived: Instant::now(), answer }) {
@@ -148,21 +159,20 @@ impl Poster {
     }
 
     fn enqueue(&self, job: Job) -> Result<(), PostError> {
-        let room = job.post.room;
-        if let Some(first) = self.0.queues.push(job)? {
-            self.0.tasks.spawn(write::room(self.0.clone(), room, first));
-        }
+        write::start(&self.0, self.0.queues.push(job)?);
         Ok(())
     }
 }
 
 impl Outcome {
-    fn new(written: Written, committed_at: SystemTime) -> Self {
-        match written {
+    /// None: it is not written yet, as its room is locked.
+    fn new(written: Written, committed_at: SystemTime) -> Option<Self> {
+        Some(match written {
             Written::New(message, epoch) => Self::New(Posted { message, epoch, committed_at }),
             Written::Repeat(message, epoch) => Self::Repeat(Posted { message, epoch, committed_at }),
             Written::Denied => Self::Denied,
             Written::Unknown => Self::Unknown,
-        }
+            Written::Locked => return None,
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! Which rooms have a write in flight, and what waits for them.
+//! What waits for each room, which rooms a writer may take, and how many writers there are.
 
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
@@ -8,7 +8,14 @@ use protocol::RoomId;
 use super::{Job, PostError, PosterLimits};
 use crate::metrics;
 
-/// One queue a room. A room is in the map exactly while a task writes for it.
+/// Posts of one room that are written together, in the order of their arrival.
+pub(super) struct RoomJobs {
+    pub room: RoomId,
+    pub jobs: Vec<Job>,
+}
+
+/// One queue a room. A room is in the map exactly while it has posts, waiting or in flight; it is `ready` exactly while
+/// it has waiting ones and nobody writes for it.
 pub(super) struct Queues {
     limits: PosterLimits,
     state: Mutex<State>,
@@ -19,6 +26,8 @@ struct State {
     closed: bool,
     /// Posts that are accepted and not answered: waiting or in flight.
     pending: usize,
+    writers: usize,
+    ready: VecDeque<RoomId>,
     rooms: HashMap<RoomId, VecDeque<Job>>,
 }
 
@@ -27,8 +36,8 @@ impl Queues {
         Self { limits, state: Mutex::default() }
     }
 
-    /// Takes a post. Given back if its room is idle: then the caller starts the task that writes it.
-    pub(super) fn push(&self, job: Job) -> Result<Option<Job>, PostError> {
+    /// Takes a post. What it gives back is for a new writer: there was room for one.
+    pub(super) fn push(&self, job: Job) -> Result<Vec<RoomJobs>, PostError> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(PostError::Stopping);
@@ -36,40 +45,48 @@ impl Queues {
         if state.pending >= self.limits.total {
             return Err(PostError::Full);
         }
-        let first = match state.rooms.entry(job.post.room) {
-            Entry::Vacant(room) => {
-                room.insert(VecDeque::new());
-                Some(job)
+        let room = job.post.room;
+        match state.rooms.entry(room) {
+            Entry::Vacant(queue) => {
+                queue.insert(VecDeque::from([job]));
+                state.ready.push_back(room);
             }
-            Entry::Occupied(room) if room.get().len() >= self.limits.room => return Err(PostError::Full),
-            Entry::Occupied(mut room) => {
-                room.get_mut().push_back(job);
-                None
-            }
-        };
+            Entry::Occupied(queue) if queue.get().len() >= self.limits.room => return Err(PostError::Full),
+            Entry::Occupied(mut queue) => queue.get_mut().push_back(job),
+        }
         state.pending += 1;
         ::metrics::gauge!(metrics::POSTS_PENDING).increment(1);
-        Ok(first)
+        Ok(state.new_writer(self.limits))
     }
 
-    /// After `answered` posts: what waits for the room now, up to a batch. Nothing: the room is idle again.
-    pub(super) fn next(&self, room: RoomId, answered: usize) -> Vec<Job> {
+    /// A writer is done with these rooms and has answered so many posts: what it writes next. Nothing: it ends.
+    pub(super) fn next(&self, written: &[RoomId], answered: usize) -> Vec<RoomJobs> {
         let mut state = self.state.lock();
         state.answered(answered);
-        let Some(queue) = state.rooms.get_mut(&room) else { return Vec::new() };
-        let batch = queue.len().min(self.limits.batch.max(1));
-        let jobs: Vec<Job> = queue.drain(..batch).collect();
-        if jobs.is_empty() {
-            state.rooms.remove(&room);
+        for room in written {
+            state.release(*room);
         }
-        jobs
+        let next = state.take(self.limits);
+        state.writers -= usize::from(next.is_empty());
+        next
     }
 
-    /// The room's task ends before its time. Who waits for it hears so, as their senders are dropped.
-    pub(super) fn abandon(&self, room: RoomId, in_flight: usize) {
+    /// A room that was written by itself is done. What it gives back is for a new writer.
+    pub(super) fn released(&self, room: RoomId, answered: usize) -> Vec<RoomJobs> {
         let mut state = self.state.lock();
-        let waiting = state.rooms.remove(&room).unwrap_or_default();
-        state.answered(in_flight + waiting.len());
+        state.answered(answered);
+        state.release(room);
+        state.new_writer(self.limits)
+    }
+
+    /// A task ends before its time, with these rooms and posts in its hands. Who waits for them hears so, as their
+    /// senders are dropped. What it gives back is for a new writer.
+    pub(super) fn abandon(&self, rooms: &[RoomId], in_flight: usize, writer: bool) -> Vec<RoomJobs> {
+        let mut state = self.state.lock();
+        let waiting: usize = rooms.iter().filter_map(|room| state.rooms.remove(room)).map(|queue| queue.len()).sum();
+        state.answered(in_flight + waiting);
+        state.writers -= usize::from(writer);
+        state.new_writer(self.limits)
     }
 
     pub(super) fn close(&self) {
@@ -78,6 +95,36 @@ impl Queues {
 }
 
 impl State {
+    fn new_writer(&mut self, limits: PosterLimits) -> Vec<RoomJobs> {
+        if self.writers >= limits.writers.max(1) {
+            return Vec::new();
+        }
+        let first = self.take(limits);
+        self.writers += usize::from(!first.is_empty());
+        first
+    }
+
+    /// What waits, from the rooms that became ready first.
+    fn take(&mut self, limits: PosterLimits) -> Vec<RoomJobs> {
+        let (mut taken, mut left) = (Vec::new(), limits.batch.max(1));
+        while taken.len() < limits.rooms.max(1) && left > 0 {
+            let Some(room) = self.ready.pop_front() else { break };
+            let Some(queue) = self.rooms.get_mut(&room) else { continue };
+            let count = queue.len().min(left);
+            left -= count;
+            taken.push(RoomJobs { room, jobs: queue.drain(..count).collect() });
+        }
+        taken
+    }
+
+    fn release(&mut self, room: RoomId) {
+        match self.rooms.get(&room).map(VecDeque::is_empty) {
+            Some(true) => drop(self.rooms.remove(&room)),
+            Some(false) => self.ready.push_back(room),
+            None => {}
+        }
+    }
+
     fn answered(&mut self, posts: usize) {
         self.pending -= posts;
         #[expect(clippy::cast_precision_loss, reason = "a few thousand at most")]

@@ -87,8 +87,8 @@ pub(super) async fn page(
 
 /// Write a message.
 ///
-/// The message, the row that announces it and the room's counters are one transaction, in one round trip: see
-/// `migrations/0003_modes.sql`. Membership is looked up there, under the room's lock.
+/// The message and the row that announces it are one transaction, in one round trip: see
+/// `migrations/0018_room_heads.sql`. Membership is looked up there, under the room's lock.
 #[utoipa::path(post, path = "/api/rooms/{room_id}/messages", tag = "messages",
     params(("room_id" = i64, Path)), request_body = NewMessage,
     responses(

@@ -101,7 +101,7 @@ pub async fn mark_read(
 ) -> sqlx::Result<Option<ReadEvent>> {
     let row = sqlx::query!(
         r#"update members m set read_version = l.version, read_texts = l.texts
-             from rooms r join messages l on l.room_id = r.id and l.version = least($3, r.version)
+             from room_heads r join messages l on l.room_id = r.id and l.version = least($3, r.version)
             where r.id = $1 and m.room_id = $1 and m.user_id = $2 and m.read_version < l.version
         returning m.read_version, r.texts - m.read_texts as "unread!""#,
         room.0,
@@ -117,7 +117,7 @@ pub async fn mark_read(
 pub async fn read_position(conn: &mut PgConnection, room: RoomId, user: UserId) -> sqlx::Result<Option<ReadEvent>> {
     let row = sqlx::query!(
         r#"select m.read_version, r.texts - m.read_texts as "unread!"
-             from members m join rooms r on r.id = m.room_id where m.room_id = $1 and m.user_id = $2"#,
+             from members m join room_heads r on r.id = m.room_id where m.room_id = $1 and m.user_id = $2"#,
         room.0,
         user.0
     )

@@ -75,7 +75,7 @@ pub async fn differences(conn: &mut PgConnection) -> sqlx::Result<Vec<Difference
     let rows = sqlx::query!(
         r#"select coalesce(r.id, v.room_id) as "room!", v.version as "seen?", r.version as "truth?",
                   coalesce(v.epoch = r.epoch, false) as "same_epoch!", l.mode as "mode?"
-             from rooms r full join room_view v on v.room_id = r.id
+             from room_heads r full join room_view v on v.room_id = r.id
              left join messages l on l.room_id = r.id and l.version = r.version
             where (v.epoch, v.version, v.name, v.texts, v.member_count, v.bumped_at, v.last_message ->> 'text',
                    v.last_message #>> '{author,id}', v.last_message #>> '{author,name}')

@@ -137,7 +137,7 @@ pub async fn mine(conn: &mut PgConnection, user: UserId, limit: u32) -> sqlx::Re
         r#"select v.room_id, v.name, v.version, v.texts, v.member_count, v.bumped_at,
                   v.last_message as "last_message: Json<TimelineEvent>",
                   greatest(v.texts - m.read_texts, 0) as "unread!", greatest(r.version - v.version, 0) as "behind!"
-             from members m join rooms r on r.id = m.room_id join room_view v on v.room_id = r.id and v.epoch = r.epoch
+             from members m join room_heads r on r.id = m.room_id join room_view v on v.room_id = r.id and v.epoch = r.epoch
             where m.user_id = $1 order by v.bumped_at desc, v.room_id desc limit $2"#,
         user.0,
         i64::from(limit)
@@ -166,7 +166,7 @@ pub async fn lag(conn: &mut PgConnection, user: UserId) -> sqlx::Result<Lag> {
                   count(*) filter (where v.version < r.version) as "rooms_behind!",
                   coalesce(sum(r.version - v.version) filter (where v.version < r.version), 0)::bigint as "lines!",
                   coalesce(max(extract(epoch from clock_timestamp() - l.created_at)), 0)::float8 as "seconds!"
-             from members m join rooms r on r.id = m.room_id
+             from members m join room_heads r on r.id = m.room_id
              left join room_view v on v.room_id = r.id and v.epoch = r.epoch
              left join messages l on l.room_id = r.id and l.version = coalesce(v.version, 0) + 1
             where m.user_id = $1"#,

@@ -75,8 +75,6 @@ pub struct Head {
     pub texts: i64,
     /// Members.
     pub member_count: i32,
-    /// Time of the newest line.
-    pub bumped_at: OffsetDateTime,
 }
 
 /// One row for the room and its last line, as the queries below select it.
@@ -102,7 +100,7 @@ struct RoomRow {
 
 impl From<RoomRow> for Room {
     fn from(row: RoomRow) -> Self {
-        // The last line is the one at rooms.version, so its counters are the room's.
+        // A room's counters are those of its last line.
         let last_message = match (row.last_kind, row.last_author_id, row.last_author_name) {
             (Some(kind), Some(author), Some(name)) => Some(TimelineEvent {
                 schema: SCHEMA,
@@ -143,7 +141,6 @@ struct HeadRow {
     version: i64,
     texts: i64,
     member_count: i32,
-    bumped_at: OffsetDateTime,
 }
 
 impl From<HeadRow> for Head {
@@ -154,7 +151,6 @@ impl From<HeadRow> for Head {
             version: row.version.into(),
             texts: row.texts,
             member_count: row.member_count,
-            bumped_at: row.bumped_at,
         }
     }
 }
@@ -177,7 +173,7 @@ pub async fn mine(
                l.room_name as "last_room_name?"
           from (select r.id, r.name, r.version, r.epoch, r.texts, r.member_count, r.bumped_at, r.created_at,
                        m.read_version, m.read_texts
-                  from members m join rooms r on r.id = m.room_id
+                  from members m join room_heads r on r.id = m.room_id
                  where m.user_id = $1
                    and ($2::timestamptz is null or (r.bumped_at, r.id) < ($2, $3::bigint))
                  order by r.bumped_at desc, r.id desc
@@ -205,12 +201,13 @@ pub async fn discover(
     let rows = sqlx::query_as!(
         RoomRow,
         r#"
-        select r.id, r.name, r.version, r.epoch, r.texts, r.member_count, r.bumped_at, r.created_at,
+        select r.id as "id!", r.name as "name!", r.version as "version!", r.epoch as "epoch!", r.texts as "texts!",
+               r.member_count as "member_count!", r.bumped_at as "bumped_at!", r.created_at as "created_at!",
                null::bigint as read_version, null::bigint as unread,
                null::smallint as last_kind, null::bigint as last_author_id, null::text as last_author_name,
                null::text as last_text, null::uuid as last_client_id, null::text as last_mode,
                null::text as last_room_name
-          from rooms r
+          from room_heads r
          where strpos(lower(r.name), lower($2)) > 0
            and ($3::text is null or lower(r.name) > lower($3))
            and not exists (select from members m where m.room_id = r.id and m.user_id = $1)
@@ -231,12 +228,13 @@ pub async fn get(conn: &mut PgConnection, room: RoomId, user: UserId) -> sqlx::R
     let row = sqlx::query_as!(
         RoomRow,
         r#"
-        select r.id, r.name, r.version, r.epoch, r.texts, r.member_count, r.bumped_at, r.created_at,
+        select r.id as "id!", r.name as "name!", r.version as "version!", r.epoch as "epoch!", r.texts as "texts!",
+               r.member_count as "member_count!", r.bumped_at as "bumped_at!", r.created_at as "created_at!",
                m.read_version as "read_version?", r.texts - m.read_texts as "unread?",
                l.kind as "last_kind?", l.author_id as "last_author_id?", l.author_name as "last_author_name?",
                l.text as "last_text?", l.client_id as "last_client_id?", l.mode as "last_mode?",
                l.room_name as "last_room_name?"
-          from rooms r
+          from room_heads r
           left join members m on m.room_id = r.id and m.user_id = $2
           left join messages l on l.room_id = m.room_id and l.version = r.version
          where r.id = $1"#,
@@ -263,8 +261,8 @@ fn page(mut rows: Vec<RoomRow>, limit: u32, cursor: impl Fn(&Room) -> String) ->
 pub async fn insert(conn: &mut PgConnection, name: &str) -> sqlx::Result<Option<Head>> {
     let row = sqlx::query_as!(
         HeadRow,
-        "insert into rooms (name) values ($1) on conflict (lower(name)) do nothing
-         returning id, epoch, version, texts, member_count, bumped_at",
+        r#"insert into rooms (name) values ($1) on conflict (lower(name)) do nothing
+           returning id, epoch, 0::bigint as "version!", 0::bigint as "texts!", member_count"#,
         name
     )
     .fetch_optional(conn)
@@ -276,7 +274,8 @@ pub async fn insert(conn: &mut PgConnection, name: &str) -> sqlx::Result<Option<
 pub async fn lock(conn: &mut PgConnection, room: RoomId) -> sqlx::Result<Option<Head>> {
     let row = sqlx::query_as!(
         HeadRow,
-        "select id, epoch, version, texts, member_count, bumped_at from rooms where id = $1 for no key update",
+        r#"select id as "id!", epoch as "epoch!", version as "version!", texts as "texts!",
+                  member_count as "member_count!" from lock_room($1)"#,
         room.0
     )
     .fetch_optional(conn)
@@ -288,8 +287,9 @@ pub async fn lock(conn: &mut PgConnection, room: RoomId) -> sqlx::Result<Option<
 pub async fn positions(conn: &mut PgConnection, users: &[UserId]) -> sqlx::Result<Vec<(UserId, RoomId, Position)>> {
     let users: Vec<i64> = users.iter().map(|user| user.0).collect();
     let rows = sqlx::query!(
-        "select m.user_id, r.id, r.epoch, r.version from members m join rooms r on r.id = m.room_id
-          where m.user_id = any($1) order by m.user_id, r.id",
+        r#"select m.user_id, r.id as "id!", r.epoch as "epoch!", r.version as "version!"
+             from members m join room_heads r on r.id = m.room_id
+            where m.user_id = any($1) order by m.user_id, r.id"#,
         &users
     )
     .fetch_all(conn)
@@ -306,9 +306,9 @@ pub async fn positions_for(
 ) -> sqlx::Result<HashMap<(RoomId, UserId), Position>> {
     let (rooms, users): (Vec<i64>, Vec<i64>) = pairs.iter().map(|(room, user)| (room.0, user.0)).unzip();
     let rows = sqlx::query!(
-        "select m.room_id, m.user_id, r.epoch, r.version
-           from unnest($1::bigint[], $2::bigint[]) as asked (room_id, user_id)
-           join members m using (room_id, user_id) join rooms r on r.id = m.room_id",
+        r#"select m.room_id, m.user_id, r.epoch as "epoch!", r.version as "version!"
+             from unnest($1::bigint[], $2::bigint[]) as asked (room_id, user_id)
+             join members m using (room_id, user_id) join room_heads r on r.id = m.room_id"#,
         &rooms,
         &users
     )
@@ -323,6 +323,8 @@ pub async fn positions_for(
 
 /// The newest line of a room.
 pub async fn position(conn: &mut PgConnection, room: RoomId) -> sqlx::Result<Option<Position>> {
-    let row = sqlx::query!("select epoch, version from rooms where id = $1", room.0).fetch_optional(conn).await?;
+    let row = sqlx::query!(r#"select epoch as "epoch!", version as "version!" from room_heads where id = $1"#, room.0)
+        .fetch_optional(conn)
+        .await?;
     Ok(row.map(|row| Position { epoch: row.epoch.into(), offset: row.version.into() }))
 }

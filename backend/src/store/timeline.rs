@@ -113,18 +113,19 @@ pub async fn append(
     let line = sqlx::query_as!(
         Line,
         "with room as (
-            update rooms set version = version + 1, member_count = member_count + $5, bumped_at = clock_timestamp()
-             where id = $1 returning id, name, version, member_count, texts, bumped_at
+            update rooms set member_count = member_count + $5 where id = $1 returning id, name, member_count
          )
          insert into messages (room_id, version, kind, author_id, author_name, members, texts, created_at, mode, room_name)
-         select id, version, $2, $3, $4, member_count, texts, bumped_at, $6, name from room
+         select id, $7, $2, $3, $4, member_count, $8, clock_timestamp(), $6, name from room
          returning version, kind, author_id, author_name, text, client_id, members, texts, mode, room_name, created_at",
         room.id.0,
         kind as i16,
         author.id.0,
         author.name,
         joined,
-        mode.as_str()
+        mode.as_str(),
+        i64::from(room.version.next()),
+        room.texts
     )
     .fetch_one(conn)
     .await?;

@@ -187,6 +187,162 @@ async fn one_bad_message_never_fails_its_neighbours() {
     people[0].say(room, "food").await;
 }
 
+/// Rooms with one author, and a poster with one writer: what arrives while that writes is one transaction.
+async fn rooms_and_one_writer(app: &App, count: usize) -> (Vec<i64>, Person, Poster) {
+    let author = app.person("author").await;
+    let mut rooms = Vec::new();
+    for number in 0..count {
+        rooms.push(author.create(&format!("room {number}")).await);
+    }
+    let limits = PosterLimits { writers: 1, ..PosterLimits::default() };
+    (rooms, author, Poster::new(app.state.db.clone(), Arc::new(Wakeups::default()), limits))
+}
+
+#[tokio::test]
+async fn what_waits_for_several_rooms_shares_a_transaction() {
+    let app = App::start().await;
+    let (rooms, author, poster) = rooms_and_one_writer(&app, 12).await;
+    let mut posts: Vec<_> =
+        rooms.iter().map(|&room| Box::pin(poster.post(a_post(room, author.id, "together")))).collect();
+    for post in &mut posts {
+        assert!(poll!(post).is_pending());
+    }
+    for answer in join_all(posts).await {
+        assert!(matches!(answer, Ok(Outcome::New(_))), "{answer:?}");
+    }
+    let transactions: i64 =
+        sqlx::query_scalar("select count(distinct xmin::text) from messages where text = 'together'")
+            .fetch_one(&app.db)
+            .await
+            .unwrap();
+    assert_eq!(transactions, 2, "the first at once, all others by the next");
+    app.assert_timelines_are_whole().await;
+}
+
+#[tokio::test]
+async fn a_room_that_somebody_has_locked_holds_up_no_other_of_its_transaction() {
+    let app = App::start().await;
+    let (rooms, author, poster) = rooms_and_one_writer(&app, 6).await;
+    let (locked, open) = rooms.split_first().unwrap();
+    let held = hold(&app.db, *locked).await;
+    let mut waiting = Box::pin(poster.post(a_post(*locked, author.id, "patience")));
+    for _ in 0..3 {
+        let mut posts: Vec<_> =
+            open.iter().map(|&room| Box::pin(poster.post(a_post(room, author.id, "now")))).collect();
+        assert!(poll!(&mut waiting).is_pending());
+        for post in &mut posts {
+            assert!(poll!(post).is_pending());
+        }
+        for answer in join_all(posts).await {
+            assert!(matches!(answer, Ok(Outcome::New(_))), "{answer:?}");
+        }
+    }
+    assert!(poll!(&mut waiting).is_pending());
+    held.commit().await.unwrap();
+    let answer = waiting.await;
+    assert!(matches!(answer, Ok(Outcome::New(_))), "{answer:?}");
+    app.assert_timelines_are_whole().await;
+}
+
+#[tokio::test]
+async fn a_bad_message_fails_no_other_room_of_its_transaction() {
+    let app = App::start().await;
+    let (rooms, author, poster) = rooms_and_one_writer(&app, 8).await;
+    sqlx::query("alter table messages add constraint unforeseen check (text <> 'poison')")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    let texts =
+        |number: usize| if number % 3 == 1 { ["food", "poison", "more food"] } else { ["food", "bread", "salt"] };
+    let mut posts = Vec::new();
+    for (number, &room) in rooms.iter().enumerate() {
+        for text in texts(number) {
+            posts.push((text, Box::pin(poster.post(a_post(room, author.id, text)))));
+        }
+    }
+    for (_, post) in &mut posts {
+        assert!(poll!(post).is_pending());
+    }
+    let (texts, posts): (Vec<_>, Vec<_>) = posts.into_iter().unzip();
+    for (text, answer) in texts.into_iter().zip(join_all(posts).await) {
+        match text {
+            "poison" => assert!(matches!(answer, Err(PostError::Failed(_))), "{answer:?}"),
+            _ => assert!(matches!(answer, Ok(Outcome::New(_))), "{text}: {answer:?}"),
+        }
+    }
+    app.assert_timelines_are_whole().await;
+}
+
+#[tokio::test]
+async fn a_post_makes_no_new_version_of_the_rows_that_a_held_snapshot_would_keep() {
+    let app = App::start().await;
+    let (room, people) = crowd(&app).await;
+    let place = || async {
+        let place: String = sqlx::query_scalar("select ctid::text from rooms where id = $1")
+            .bind(room)
+            .fetch_one(&app.db)
+            .await
+            .unwrap();
+        place
+    };
+    let before = place().await;
+    for person in &people {
+        person.say(room, "hello").await;
+    }
+    assert_eq!(place().await, before, "the row of the room was written anew");
+    assert_eq!(people[0].room(room).await["texts"], WRITERS);
+}
+
+#[tokio::test]
+async fn posts_for_many_rooms_never_deadlock_with_joins_renames_and_switches() {
+    let app = App::start().await;
+    let people = app.people(8).await;
+    let mut rooms = Vec::new();
+    for number in 0..6 {
+        rooms.push(people[0].create(&format!("room {number}")).await);
+    }
+    for person in &people[1..4] {
+        join_all(rooms.iter().map(|&room| person.join(room))).await;
+    }
+    let limits = PosterLimits { writers: 2, ..PosterLimits::default() };
+    let posters: Vec<_> =
+        (0..2).map(|_| Poster::new(app.state.db.clone(), Arc::new(Wakeups::default()), limits)).collect();
+    let posting = join_all((0..32_usize).map(|writer| {
+        let (poster, author, rooms) = (&posters[writer % 2], people[writer % 4].id, &rooms);
+        async move {
+            for number in 0..12 {
+                let outcome = poster.post(a_post(rooms[(writer + number) % rooms.len()], author, "hello")).await;
+                assert!(matches!(outcome, Ok(Outcome::New(_))), "{outcome:?}");
+            }
+        }
+    }));
+    let moving = join_all(people[4..].iter().map(|person| {
+        let rooms = &rooms;
+        async move {
+            for &room in rooms {
+                person.join(room).await;
+                person.leave(room).await;
+            }
+        }
+    }));
+    let switching = async {
+        for (number, mode) in ["wal", "outbox", "api", "cdc", "outbox"].into_iter().enumerate() {
+            sqlx::query("select set_broadcast_mode($1)").bind(mode).execute(&app.db).await.unwrap();
+            sqlx::query("update rooms set name = name || $1").bind(number.to_string()).execute(&app.db).await.unwrap();
+        }
+    };
+    tokio::join!(posting, moving, switching);
+
+    let (gaps, deadlocks): (i64, i64) = sqlx::query_as(
+        "select (select count(*) from room_heads r where version <> (select count(*) from messages where room_id = r.id)),
+                (select deadlocks from pg_stat_database where datname = current_database())",
+    )
+    .fetch_one(&app.db)
+    .await
+    .unwrap();
+    assert_eq!((gaps, deadlocks), (0, 0));
+}
+
 #[tokio::test]
 async fn what_arrived_during_a_write_is_written_by_the_next_in_the_order_of_arrival() {
     let app = App::start().await;
@@ -246,7 +402,7 @@ async fn two_backends_over_the_same_rooms_neither_deadlock_nor_leave_gaps() {
 
 #[tokio::test]
 async fn a_full_queue_is_told_with_the_time_to_come_back() {
-    let app = App::with(|config| config.poster = PosterLimits { room: 2, total: 4, batch: 128 }).await;
+    let app = App::with(|config| config.poster = PosterLimits { room: 2, total: 4, ..PosterLimits::default() }).await;
     let author = app.person("author").await;
     let (busy, quiet) = (author.create("busy").await, author.create("quiet").await);
     let held = hold(&app.db, busy).await;

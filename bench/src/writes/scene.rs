@@ -47,9 +47,8 @@ impl Scene {
         let mut database = PgConnection::connect(&self.url).await?;
         for statement in [
             "truncate chat_outbox, messages",
-            "update rooms set version = 0, texts = 0 where version > 0",
             "update members set read_version = 0, read_texts = 0 where read_version > 0",
-            "vacuum rooms, members",
+            "vacuum members",
         ] {
             sqlx::query(statement).execute(&mut database).await?;
         }
@@ -59,7 +58,7 @@ impl Scene {
     /// How many messages the rooms have counted, and how many are there.
     pub(super) async fn written(&self) -> anyhow::Result<(i64, i64)> {
         let mut database = PgConnection::connect(&self.url).await?;
-        let counts = "select (select sum(version)::bigint from rooms), (select count(*) from messages)";
+        let counts = "select (select sum(version)::bigint from room_heads), (select count(*) from messages)";
         let written = sqlx::query_as(counts).fetch_one(&mut database).await?;
         database.close().await?;
         Ok(written)
