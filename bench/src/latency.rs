@@ -5,24 +5,26 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use futures_util::future::try_join_all;
+use sqlx::{Connection, PgConnection};
 use tokio::{task::JoinSet, time::sleep_until};
 
 use crate::{
     console,
     cpu::{CpuTime, Watched, per_message},
     delivery::{Faults, Line, Sighting, newest},
+    latency_writer::{Pen, Writer, admit},
     percentiles::{Durations, Millis},
     person::Posted,
     stage::{Stage, websocket_of},
     subscriber::Subscriber,
     table::Table,
+    token,
 };
 
 /// What is written: together with its envelope about the 200 bytes of the peer's measurement.
@@ -66,6 +68,9 @@ pub struct Latency {
     /// Processes of Kafka and Connect whose CPU time is counted
     #[arg(long = "kafka-pid")]
     pub kafka_pids: Vec<u32>,
+    /// Who writes.
+    #[command(flatten)]
+    pub writer: Writer,
 }
 
 /// What came out.
@@ -94,25 +99,34 @@ pub struct Outcome {
 impl Latency {
     /// Signs in, makes rooms, connects clients, and measures.
     pub async fn measure(&self) -> anyhow::Result<Outcome> {
-        let stage = Stage::prepare(&self.url, usize::from(self.rooms)).await?;
+        let rooms = usize::from(self.rooms);
+        let stage = match (&self.writer.token_secret, &self.writer.database_url) {
+            (Some(_), Some(database)) => Stage::by_sql(&mut PgConnection::connect(database).await?, rooms).await?,
+            (Some(_), None) => bail!("--token-secret needs --database-url, where the rooms are made"),
+            (None, _) => Stage::prepare(&self.url, rooms).await?,
+        };
         self.measure_on(&stage).await
     }
 
     /// As [`Latency::measure`], in rooms that are there.
     pub async fn measure_on(&self, stage: &Stage) -> anyhow::Result<Outcome> {
         let websocket = self.websocket.clone().unwrap_or_else(|| websocket_of(&self.url));
-        let clients = stage.subscribe(&websocket, usize::from(self.subscribers), READ_BUFFER).await?;
+        let pen = self.writer.pen(stage).await?;
+        if let Pen::Sql { database, .. } = &pen {
+            admit(database, stage).await?;
+        }
+        let clients = self.clients(stage, &websocket).await?;
         console::progress(format_args!(
             "latency: {} messages a second for {} s, {} rooms, {} clients",
             self.rate, self.seconds, self.rooms, self.subscribers
         ));
-        let warm_up = write(stage, self.rate, Duration::from_secs(self.warm_up)).await?;
+        let warm_up = write(&pen, stage, self.rate, Duration::from_secs(self.warm_up)).await?;
         wait(&clients, &warm_up).await?;
 
         let watched =
             Watched { server: self.server_pids.clone(), postgres: self.postgres_pid, kafka: self.kafka_pids.clone() };
         let (before, start) = (watched.read(), Instant::now());
-        let posted = write(stage, self.rate, Duration::from_secs(self.seconds)).await?;
+        let posted = write(&pen, stage, self.rate, Duration::from_secs(self.seconds)).await?;
         let waited = wait(&clients, &posted).await;
         let (cpu, wall) = (watched.since(before), start.elapsed());
         if let Err(error) = waited {
@@ -121,6 +135,16 @@ impl Latency {
 
         let seen = try_join_all(clients.into_iter().map(Subscriber::leave)).await?;
         Ok(self.evaluate(&warm_up, &posted, &seen, cpu, wall))
+    }
+
+    async fn clients(&self, stage: &Stage, websocket: &str) -> anyhow::Result<Vec<Subscriber>> {
+        let count = usize::from(self.subscribers);
+        let Some(secret) = &self.writer.token_secret else {
+            return stage.subscribe(websocket, count, READ_BUFFER).await;
+        };
+        let token = token::sign("bench", secret)?;
+        let clients = (0..count).map(|_| Subscriber::subscribe(websocket, &token, &stage.rooms, READ_BUFFER));
+        try_join_all(clients).await
     }
 
     fn evaluate(
@@ -152,8 +176,7 @@ impl Latency {
 }
 
 /// Sends at random moments, `rate` a second on average, and returns when every reply has come.
-async fn write(stage: &Stage, rate: u32, time: Duration) -> anyhow::Result<Vec<Posted>> {
-    let people = Arc::new(stage.people.clone());
+async fn write(pen: &Pen, stage: &Stage, rate: u32, time: Duration) -> anyhow::Result<Vec<Posted>> {
     let (start, mut due) = (tokio::time::Instant::now(), Duration::ZERO);
     let mut posts = JoinSet::new();
     for number in 0_usize.. {
@@ -162,10 +185,9 @@ async fn write(stage: &Stage, rate: u32, time: Duration) -> anyhow::Result<Vec<P
             break;
         }
         sleep_until(start + due).await;
-        let (people, room) = (Arc::clone(&people), stage.rooms[number % stage.rooms.len()]);
-        // Rooms and people in turn, shifted by each round, so that everybody writes everywhere.
-        let author = (number + number / stage.rooms.len()) % people.len();
-        posts.spawn(async move { people[author].post(room, TEXT).await });
+        let (pen, rooms) = (pen.clone(), stage.rooms.len());
+        let room = stage.rooms[number % rooms];
+        posts.spawn(async move { pen.post(room, number, rooms, TEXT).await });
     }
     let mut posted = Vec::new();
     while let Some(post) = posts.join_next().await {
@@ -250,6 +272,7 @@ mod tests {
             server_pids: Vec::new(),
             postgres_pid: None,
             kafka_pids: Vec::new(),
+            writer: Writer::default(),
         };
         let seen = [vec![sight(1, 9), sight(2, 1400)], vec![sight(2, 1600)]];
         let outcome = latency.evaluate(&[post(1, 0)], &[post(2, 1000)], &seen, CpuTime::default(), Duration::ZERO);

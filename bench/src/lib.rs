@@ -12,6 +12,7 @@ pub mod cpu;
 pub mod delivery;
 pub mod drain;
 pub mod latency;
+pub mod latency_writer;
 pub mod machine;
 pub mod measurement;
 pub mod modes;

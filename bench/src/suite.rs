@@ -97,6 +97,7 @@ impl Suite {
         let writes = Writes {
             database_url: postgres.url("postgres"),
             url: None,
+            http_only: false,
             load: self.load,
             postgres_pid: Some(postgres.pid()),
         };
@@ -124,6 +125,7 @@ impl Suite {
             server_pids: product.pids(),
             postgres_pid: Some(postgres.pid()),
             kafka_pids: Vec::new(),
+            writer: crate::latency_writer::Writer::default(),
         };
         let stage = Stage::prepare(&product.url, 50).await?;
         for rate in RATES {

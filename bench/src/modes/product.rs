@@ -86,6 +86,7 @@ impl Running {
             server_pids: watched.server,
             postgres_pid: watched.postgres,
             kafka_pids: watched.kafka,
+            writer: crate::latency_writer::Writer::default(),
         }
     }
 

@@ -45,6 +45,9 @@ pub struct Writes {
     /// A running product, to measure its HTTP API as well
     #[arg(long)]
     pub url: Option<String>,
+    /// Only the HTTP API
+    #[arg(long, requires = "url")]
+    pub http_only: bool,
     /// How much.
     #[command(flatten)]
     pub load: Load,
@@ -145,10 +148,13 @@ impl Line {
 impl Writes {
     /// Runs every way in every shape, `rounds` times in turns.
     pub async fn measure(&self) -> anyhow::Result<Vec<Line>> {
-        let scene = Scene::create(&self.database_url, self.load.write_rooms).await?;
-        let measured = self.measure_on(&scene).await;
-        scene.remove().await?;
-        let mut lines = measured?;
+        let mut lines = Vec::new();
+        if !self.http_only {
+            let scene = Scene::create(&self.database_url, self.load.write_rooms).await?;
+            let measured = self.measure_on(&scene).await;
+            scene.remove().await?;
+            lines = measured?;
+        }
         if let Some(url) = &self.url {
             lines.extend(
                 through_http(url, self.load, &Watched { postgres: self.postgres_pid, ..Watched::default() }).await?,
