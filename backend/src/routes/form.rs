@@ -2,9 +2,6 @@
 
 use std::fmt::Display;
 
-use serde::Deserialize;
-use utoipa::IntoParams;
-
 use crate::{ApiError, FieldError};
 
 const PAGE: u32 = 50;
@@ -13,16 +10,6 @@ const LARGEST_PAGE: u32 = 100;
 /// How many rows a page has: 50 unless told, at most 100.
 pub(super) fn page_size(limit: Option<u32>) -> u32 {
     limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE)
-}
-
-/// The parameters of a list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Paging {
-    /// At most 100, 50 unless told.
-    pub(super) limit: Option<u32>,
-    /// `next_cursor` of the page before.
-    pub(super) cursor: Option<String>,
 }
 
 /// A cursor from the address.

@@ -65,6 +65,7 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(me::me))
         .routes(routes!(me::token))
         .routes(routes!(rooms::mine, rooms::create))
+        .routes(routes!(rooms::unread))
         .routes(routes!(rooms::discover))
         .routes(routes!(rooms::get))
         .routes(routes!(membership::join))

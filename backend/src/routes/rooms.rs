@@ -1,14 +1,13 @@
-//! `GET /api/rooms`, `POST /api/rooms`, `GET /api/rooms/discover`, `GET /api/rooms/{room_id}`.
+//! `GET /api/rooms`, `POST /api/rooms`, `GET /api/rooms/unread`, `GET /api/rooms/discover`, `GET /api/rooms/{room_id}`.
+
+use std::collections::BTreeMap;
 
 use axum::{extract::State, http::StatusCode};
-use serde::Deserialize;
+use protocol::RoomId;
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    AnyProblem,
-    form::{self, Paging},
-    membership::add_room,
-};
+use super::{AnyProblem, form, membership::add_room};
 use crate::{
     ApiError, ApiState, CurrentUser,
     extract::{Json, Query, RoomPath},
@@ -39,17 +38,44 @@ pub(super) struct Search {
     cursor: Option<String>,
 }
 
-/// My rooms, latest activity first.
-#[utoipa::path(get, path = "/api/rooms", tag = "rooms", params(Paging),
+impl Search {
+    /// Part of a name, without what no name has.
+    fn query(&self) -> String {
+        self.q.trim().replace('\0', "")
+    }
+}
+
+/// What the user has not read.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Unread {
+    /// Texts in all rooms together.
+    total: i64,
+    /// Texts by the room's id; rooms without any are left out.
+    #[schema(value_type = BTreeMap<String, i64>)]
+    rooms: BTreeMap<RoomId, i64>,
+}
+
+/// My rooms, latest activity first; with `q` those whose name contains it.
+#[utoipa::path(get, path = "/api/rooms", tag = "rooms", params(Search),
     responses((status = 200, description = "A page of my rooms", body = Rooms), AnyProblem))]
 pub(super) async fn mine(
     State(state): State<ApiState>,
     user: CurrentUser,
-    Query(paging): Query<Paging>,
+    Query(search): Query<Search>,
 ) -> Result<Json<Rooms>, ApiError> {
-    let cursor = form::cursor(paging.cursor.as_deref())?;
+    let cursor = form::cursor(search.cursor.as_deref())?;
+    let limit = form::page_size(search.limit);
     let mut conn = state.db.acquire().await?;
-    Ok(Json(store::rooms::mine(&mut conn, user.id, form::page_size(paging.limit), cursor.as_ref()).await?))
+    Ok(Json(store::rooms::mine(&mut conn, user.id, &search.query(), limit, cursor.as_ref()).await?))
+}
+
+/// What I have not read, in all my rooms: whatever page of them is at hand, the count is of all.
+#[utoipa::path(get, path = "/api/rooms/unread", tag = "rooms",
+    responses((status = 200, description = "Unread texts, room by room", body = Unread), AnyProblem))]
+pub(super) async fn unread(State(state): State<ApiState>, user: CurrentUser) -> Result<Json<Unread>, ApiError> {
+    let mut conn = state.db.acquire().await?;
+    let rooms = store::rooms::unread(&mut conn, user.id).await?;
+    Ok(Json(Unread { total: rooms.values().sum(), rooms }))
 }
 
 /// Rooms that I am not in, by name.
@@ -61,10 +87,9 @@ pub(super) async fn discover(
     Query(search): Query<Search>,
 ) -> Result<Json<Rooms>, ApiError> {
     let cursor = form::cursor(search.cursor.as_deref())?;
-    let query = search.q.trim().replace('\0', "");
     let limit = form::page_size(search.limit);
     let mut conn = state.db.acquire().await?;
-    Ok(Json(store::rooms::discover(&mut conn, user.id, &query, limit, cursor.as_ref()).await?))
+    Ok(Json(store::rooms::discover(&mut conn, user.id, &search.query(), limit, cursor.as_ref()).await?))
 }
 
 /// Create a room, with me as its first member.

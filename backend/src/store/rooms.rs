@@ -1,6 +1,6 @@
 //! Rooms as a person sees them, and the counters of a room that only the holder of its lock may move.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use protocol::{Author, ClientMessageId, Epoch, Kind, Offset, Position, RoomId, SCHEMA, TimelineEvent, UserId};
 use serde::Serialize;
@@ -155,10 +155,12 @@ impl From<HeadRow> for Head {
     }
 }
 
-/// Rooms of a user, latest activity first. The limit comes before the last lines are looked up.
+/// Rooms of a user whose name contains `query` in whatever case, latest activity first. The limit comes before the last
+/// lines are looked up.
 pub async fn mine(
     conn: &mut PgConnection,
     user: UserId,
+    query: &str,
     limit: u32,
     cursor: Option<&ByActivity>,
 ) -> sqlx::Result<Rooms> {
@@ -176,6 +178,7 @@ pub async fn mine(
                   from members m join room_heads r on r.id = m.room_id
                  where m.user_id = $1
                    and ($2::timestamptz is null or (r.bumped_at, r.id) < ($2, $3::bigint))
+                   and strpos(lower(r.name), lower($5)) > 0
                  order by r.bumped_at desc, r.id desc
                  limit $4) r
           left join messages l on l.room_id = r.id and l.version = r.version
@@ -184,10 +187,24 @@ pub async fn mine(
         cursor.map(|cursor| cursor.bumped_at),
         cursor.map(|cursor| cursor.room.0),
         i64::from(limit) + 1,
+        query,
     )
     .fetch_all(conn)
     .await?;
     Ok(page(rows, limit, |last| ByActivity { bumped_at: last.bumped_at, room: last.id }.to_string()))
+}
+
+/// How many texts the user has not read, room by room; rooms without any are left out.
+pub async fn unread(conn: &mut PgConnection, user: UserId) -> sqlx::Result<BTreeMap<RoomId, i64>> {
+    let rows = sqlx::query!(
+        r#"select m.room_id, r.texts - m.read_texts as "unread!"
+             from members m join room_heads r on r.id = m.room_id
+            where m.user_id = $1 and r.texts > m.read_texts"#,
+        user.0
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (RoomId(row.room_id), row.unread)).collect())
 }
 
 /// Rooms that the user is not in, by name, whose name contains `query` in whatever case.

@@ -51,6 +51,43 @@ async fn my_rooms_come_by_activity_with_their_last_line() {
 }
 
 #[tokio::test]
+async fn my_rooms_are_found_by_a_part_of_their_name_page_by_page() {
+    let app = App::start().await;
+    let (alice, bob) = (app.person("alice").await, app.person("bob").await);
+    for name in ["Cats", "apes", "Bears", "100% wool", "bees", "Zebras"] {
+        alice.create(name).await;
+    }
+    bob.create("Bees of Bob").await;
+    let found = pages(&alice, "/api/rooms?q=%20BE&limit=1", "rooms", "cursor").await;
+    assert_eq!(field(&found.concat(), "name"), ["bees", "Bears"], "mine only, latest activity first");
+    for (q, names) in [("%25", json!(["100% wool"])), ("_", json!([])), ("as", json!(["Zebras"]))] {
+        let rooms = alice.get(&format!("/api/rooms?q={q}")).await.expect(200);
+        let rooms = rooms["rooms"].as_array().unwrap();
+        assert_eq!(json!(field(rooms, "name")), names, "{q}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_unread_is_told_of_all_rooms_at_once() {
+    let app = App::start().await;
+    let (alice, bob) = (app.person("alice").await, app.person("bob").await);
+    let mut rooms = Vec::new();
+    for number in 0..3 {
+        rooms.push(alice.create(&format!("room {number}")).await);
+        bob.join(rooms[number]).await;
+    }
+    bob.create("not mine").await;
+    for _ in 0..2 {
+        bob.say(rooms[0], "hello").await;
+    }
+    bob.say(rooms[2], "hello").await;
+    let unread = alice.get("/api/rooms/unread").await.expect(200);
+    assert_eq!(unread, json!({"total": 3, "rooms": {rooms[0].to_string(): 2, rooms[2].to_string(): 1}}));
+    assert_eq!(bob.get("/api/rooms/unread").await.expect(200), json!({"total": 0, "rooms": {}}), "one's own is read");
+    app.stranger().get("/api/rooms/unread").await.expect_problem(401, "unauthenticated");
+}
+
+#[tokio::test]
 async fn discover_has_the_rooms_i_am_not_in_by_name() {
     let app = App::start().await;
     let (alice, bob) = (app.person("alice").await, app.person("bob").await);

@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use crate::app::App;
 
-const ROUTES: [&str; 18] = [
+const ROUTES: [&str; 19] = [
     "GET /api/me",
     "GET /api/read-model/rooms",
     "GET /api/rooms",
     "GET /api/rooms/discover",
+    "GET /api/rooms/unread",
     "GET /api/rooms/{room_id}",
     "GET /api/rooms/{room_id}/members",
     "GET /api/rooms/{room_id}/messages",

@@ -1,7 +1,7 @@
 // The HTTP API: one function a call, one kind of error for each thing a caller can do about it.
 
 import type { Mode, Modes } from "./modes.js";
-import type { Message, Page, Room, User } from "./types.js";
+import type { Message, Page, Room, Rooms, Unread, User } from "./types.js";
 
 /** The server answered, and said no. */
 export class Refused extends Error {
@@ -40,18 +40,17 @@ export class Api {
     return (await this.#call<{ token: string }>("GET", "/api/token")).token;
   }
 
-  async rooms(): Promise<Room[]> {
-    const all: Room[] = [];
-    let cursor = "";
-    do {
-      const page = await this.#call<{ rooms: Room[]; next_cursor?: string | null }>("GET", `/api/rooms${query({ limit: "100", cursor })}`);
-      all.push(...page.rooms);
-      cursor = page.next_cursor ?? "";
-    } while (cursor !== "" && all.length < 2000);
-    return all;
+  /** A page of my rooms, latest activity first; `q`: part of the name. */
+  rooms(q: string, cursor: string): Promise<Rooms> {
+    return this.#call("GET", `/api/rooms${query({ q, limit: "100", cursor })}`);
   }
 
-  discover(q: string, cursor: string): Promise<{ rooms: Room[]; next_cursor?: string | null }> {
+  /** Unread texts of all my rooms. */
+  async unread(): Promise<Unread> {
+    return (await this.#call<{ rooms: Unread }>("GET", "/api/rooms/unread")).rooms;
+  }
+
+  discover(q: string, cursor: string): Promise<Rooms> {
     return this.#call("GET", `/api/rooms/discover${query({ q, cursor })}`);
   }
 

@@ -1,11 +1,11 @@
 // The chat page: reads what the server rendered, opens the socket and keeps both in step. The only module that knows
 // the connection and the views.
 
-import { Api, reasonOf } from "./api.js";
+import { Api, Refused, reasonOf } from "./api.js";
 import { Connection, type Standing } from "./connection.js";
 import { Conversation } from "./conversation.js";
 import { Composer } from "./composer.js";
-import { Directory } from "./directory.js";
+import { Directory, entryOf, type Count, type Entry } from "./directory.js";
 import { DiscoverView } from "./discover.js";
 import { byId } from "./dom.js";
 import { Drafts } from "./drafts.js";
@@ -28,18 +28,21 @@ import { caughtUpWords, parseMicroseconds, plural, type ConnectionState } from "
 
 type Place = "welcome" | "room" | "stranger" | "discover";
 
+/** As many rooms are asked for one by one. */
+const FEW = 10;
+
 const state = JSON.parse(byId("state").textContent ?? "") as PageState;
 
 class Chat {
   readonly #me = state.me.id;
   readonly #api = new Api(state.seat, () => this.#signedOut());
-  readonly #directory = new Directory(state.rooms);
+  readonly #directory = new Directory(state.room?.is_member === true ? [...state.rooms, state.room] : state.rooms, state.unread);
   readonly #unsent = new UnsentQueue(localStorage, this.#me);
   readonly #drafts = new Drafts(localStorage, this.#me);
   readonly #latency = new Latency();
   readonly #modeChip = new ModeChip(this.#api, this.#latency, state.me.is_admin, state.mode);
   readonly #status = new Status();
-  readonly #roomsView = new RoomsView(this.#me, state.seat);
+  readonly #roomsView = new RoomsView(this.#me, state.seat, () => this.#moreRooms());
   readonly #sender = new Sender(this.#api, this.#unsent, (room) => this.#unsentChanged(room), chosenMode());
   readonly #members = new MembersPanel(this.#api, this.#me);
   readonly #view = new TimelineView({
@@ -58,7 +61,7 @@ class Chat {
   readonly #discover = new DiscoverView(this.#api, state.seat, {
     join: (room) => this.#join(room),
     leave: (room) => this.#leave(room),
-    isMember: (room) => this.#directory.get(room) !== undefined,
+    isMember: (room) => this.#directory.get(room) !== undefined || this.#subscriptions.has(room),
   });
   readonly #connection = new Connection(socketUrl(state.hub_url), () => this.#api.token(), {
     state: (state) => this.#connectionState(state),
@@ -77,16 +80,27 @@ class Chat {
   #settling = false;
   #settledOnce = false;
   #otherEpochs = new Set<number>();
-  #textsBefore: ReadonlyMap<number, number> | null = null;
+  #countBefore: Count | null = null;
   /** One's own lines among those that came since: nobody misses what they wrote. */
   #ownSince = 0;
   /** The newest line of rooms whose entry is still on its way. */
   #ahead = new Map<number, Message>();
   #stranger: Room | null = null;
+  /** Where the list of rooms goes on; empty when all are here. */
+  #nextRooms = state.next_rooms ?? "";
+  /** The page of rooms that is on its way. */
+  #loadingRooms: Promise<void> | null = null;
+  /** Rooms that were heard of and are not here yet. */
+  #wanted = new Set<number>();
+  #wanting: ReturnType<typeof setTimeout> | undefined;
 
   start(): void {
     startThemeToggle();
-    new Switcher(() => this.#directory.sorted, (room) => this.#go(`/rooms/${room}`));
+    new Switcher({
+      known: () => this.#directory.sorted,
+      complete: () => this.#nextRooms === "",
+      search: (wanted) => this.#searchRooms(wanted),
+    }, (room) => this.#go(`/rooms/${room}`));
     startNewRoom(this.#api, (room) => {
       this.#directory.put(room);
       this.#go(`/rooms/${room.id}`);
@@ -121,8 +135,8 @@ class Chat {
   }
 
   #route(first: boolean): void {
-    const id = /^\/rooms\/(\d+)$/.exec(location.pathname)?.[1];
-    if (id !== undefined) this.#openRoom(Number(id), first);
+    const id = this.#pathRoom();
+    if (id !== undefined) this.#openRoom(id, first);
     else this.#show(location.pathname === "/discover" ? "discover" : "welcome");
     if (id === undefined) this.#conversation.close();
     if (location.pathname === "/discover") {
@@ -132,11 +146,16 @@ class Chat {
     this.#renderRooms();
   }
 
+  #pathRoom(): number | undefined {
+    const id = /^\/rooms\/(\d+)$/.exec(location.pathname)?.[1];
+    return id === undefined ? undefined : Number(id);
+  }
+
   #openRoom(room: number, first: boolean): void {
     const entry = this.#directory.get(room);
     if (entry === undefined) {
       this.#conversation.close();
-      void this.#showStranger(room);
+      void this.#openUnknown(room);
       return;
     }
     this.#show("room");
@@ -154,17 +173,29 @@ class Chat {
     if (place !== "room") this.#members.close();
   }
 
-  async #showStranger(id: number): Promise<void> {
-    this.#show("stranger");
-    const known = state.room?.id === id ? state.room : null;
+  /** One of mine that the list has not loaded, or a room to join. */
+  async #openUnknown(id: number): Promise<void> {
+    const known = state.room?.id === id && !state.room.is_member ? state.room : null;
     try {
-      this.#stranger = known ?? (await this.#api.room(id));
-      byId("stranger-name").textContent = this.#stranger.name;
-      byId("stranger-members").textContent = plural(this.#stranger.member_count, "member");
+      const room = known ?? (await this.#api.room(id));
+      if (this.#pathRoom() !== id) return;
+      if (room.is_member) {
+        this.#put(room);
+        if (this.#conversation.room !== id) this.#openRoom(id, false);
+      } else {
+        this.#showStranger(room);
+      }
     } catch (error) {
       toast(`This room could not be opened. ${reasonOf(error)}`, { tone: "error" });
       this.#go("/");
     }
+  }
+
+  #showStranger(room: Room): void {
+    this.#stranger = room;
+    byId("stranger-name").textContent = room.name;
+    byId("stranger-members").textContent = plural(room.member_count, "member");
+    this.#show("stranger");
   }
 
   #key(event: KeyboardEvent): void {
@@ -177,7 +208,7 @@ class Chat {
 
   #renderRooms(): void {
     const open = this.#conversation.room;
-    this.#roomsView.render(this.#directory.sorted, open, (room) => this.#drafts.read(room), new Set(this.#unsent.rooms));
+    this.#roomsView.render(this.#directory.sorted, this.#nextRooms === "", open, (room) => this.#drafts.read(room), new Set(this.#unsent.rooms));
     const entry = open === null ? undefined : this.#directory.get(open);
     if (entry !== undefined) byId("room-members").textContent = plural(entry.members, "member");
     const place = entry?.name ?? (document.body.dataset["place"] === "discover" ? "Discover" : "Rooms");
@@ -253,7 +284,7 @@ class Chat {
       this.#behind = false;
       this.#settling = true;
     } else if (this.#settledOnce) {
-      this.#textsBefore ??= this.#directory.texts;
+      this.#countBefore ??= this.#directory.count;
     }
     this.#status.show(state);
   }
@@ -262,7 +293,8 @@ class Chat {
     this.#subscriptions.add(room);
     const entry = this.#directory.get(room);
     if (entry === undefined) {
-      // Joined while away: the list is asked for once, in the end. Joined in another tab: at once.
+      // Joined while away, or one that the list has not loaded: the list is asked for once, in the end. Joined in
+      // another tab: at once.
       if (this.#settling) this.#behind = true;
       else void this.#fetchRoom(room);
       return;
@@ -279,8 +311,7 @@ class Chat {
 
   #unsubscribed(room: number): void {
     this.#subscriptions.delete(room);
-    const entry = this.#directory.remove(room);
-    if (entry === undefined) return;
+    this.#directory.remove(room);
     if (this.#conversation.room === room) this.#go("/");
     if (document.body.dataset["place"] === "discover") this.#discover.render();
     this.#renderRooms();
@@ -299,27 +330,83 @@ class Chat {
     this.#sender.resume();
     void this.#modeChip.ask();
     this.#conversation.markRead();
-    if (this.#textsBefore !== null) this.#status.note(caughtUpWords(this.#missedSince(this.#textsBefore)));
-    this.#textsBefore = null;
+    if (this.#countBefore !== null) this.#status.note(caughtUpWords(Math.max(0, this.#directory.since(this.#countBefore) - this.#ownSince)));
+    this.#countBefore = null;
     this.#ownSince = 0;
     this.#settledOnce = true;
     this.#renderRooms();
   }
 
+  /** The list anew, from its beginning and as far as it was loaded. */
   async #refreshRooms(): Promise<void> {
     try {
       const open = this.#conversation.room;
-      this.#directory.reset(await this.#api.rooms());
-      if (open !== null && this.#directory.get(open) === undefined) this.#go("/");
+      const size = this.#directory.sorted.length;
+      const rooms: Room[] = [];
+      let next = "";
+      do {
+        const page = await this.#api.rooms("", next);
+        rooms.push(...page.rooms);
+        next = page.next_cursor ?? "";
+      } while (next !== "" && rooms.length < size);
+      const unread = await this.#api.unread();
+      this.#nextRooms = next;
+      // The pages miss a room that moved up between them, and the open one where it is further down.
+      const last = rooms.at(-1);
+      const reached = last === undefined || next === "" ? Infinity : entryOf(last).bumped;
+      this.#directory.reset(rooms, unread, ({ id, bumped }) => this.#subscriptions.has(id) && next !== "" && (id === open || bumped >= reached));
+      this.#takeAhead();
+      if (open === null) return;
+      if (this.#directory.get(open) === undefined) this.#go("/");
+      else if (!rooms.some(({ id }) => id === open)) void this.#fetchRoom(open);
     } catch {
       // The socket is up and the API is not: its next line or the next reconnect brings the list up to date.
       setTimeout(() => void this.#refreshRooms().then(() => this.#conversation.behind(true)), 3000);
     }
   }
 
-  #missedSince(before: ReadonlyMap<number, number>): number {
-    const all = [...this.#directory.texts].reduce((sum, [room, texts]) => sum + texts - (before.get(room) ?? texts), 0);
-    return Math.max(0, all - this.#ownSince);
+  /** Lines of rooms that are here now. Of the others the list will tell when the reader gets there. */
+  #takeAhead(): void {
+    for (const message of this.#ahead.values()) this.#directory.accept(message, message.author.id === this.#me);
+    this.#ahead.clear();
+  }
+
+  /** The reader comes near the end of the list. */
+  #moreRooms(): Promise<void> {
+    this.#loadingRooms ??= this.#loadRooms().finally(() => { this.#loadingRooms = null; });
+    return this.#loadingRooms;
+  }
+
+  async #loadRooms(): Promise<void> {
+    const from = this.#nextRooms;
+    if (from === "") return;
+    try {
+      const page = await this.#api.rooms("", from);
+      // The list was made anew meanwhile, and goes on elsewhere.
+      if (from !== this.#nextRooms) return;
+      for (const room of page.rooms) this.#directory.put(room);
+      this.#nextRooms = page.next_cursor ?? "";
+      this.#renderRooms();
+    } catch (error) {
+      toast(`More rooms could not be loaded. ${reasonOf(error)} Scroll or press “Show more rooms” to try again.`, { tone: "error" });
+    }
+  }
+
+  async #searchRooms(wanted: string): Promise<Entry[]> {
+    return (await this.#api.rooms(wanted, "")).rooms.map(entryOf);
+  }
+
+  /** A room of mine that the list has not loaded was heard of: it comes to its place. */
+  #want(room: number): void {
+    this.#wanted.add(room);
+    this.#wanting ??= setTimeout(() => {
+      const wanted = [...this.#wanted];
+      this.#wanted.clear();
+      this.#wanting = undefined;
+      // They are the newest: where there are many, the beginning of the list has them.
+      if (wanted.length > FEW) void this.#refreshRooms().then(() => this.#renderRooms());
+      else for (const room of wanted) void this.#fetchRoom(room);
+    }, 50);
   }
 
   #message(message: Message, live: boolean): void {
@@ -328,10 +415,11 @@ class Chat {
     if (own && message.client_id !== undefined) this.#unsent.remove(message.client_id);
     if (this.#directory.get(message.room) === undefined) {
       this.#ahead.set(message.room, message);
+      if (!this.#settling) this.#want(message.room);
       return;
     }
     const isNew = this.#directory.accept(message, own);
-    if (isNew && own && message.kind === "text" && this.#textsBefore !== null) this.#ownSince += 1;
+    if (isNew && own && message.kind === "text" && this.#countBefore !== null) this.#ownSince += 1;
     if (message.room === this.#conversation.room) {
       this.#conversation.accept(message);
       if (message.kind !== "text") this.#members.changed();
@@ -346,9 +434,10 @@ class Chat {
 
   async #fetchRoom(room: number): Promise<void> {
     try {
-      this.#put(await this.#api.room(room));
-    } catch {
-      this.#behind = true;
+      const known = await this.#api.room(room);
+      if (known.is_member) this.#put(known);
+    } catch (error) {
+      if (!(error instanceof Refused) || error.passing) setTimeout(() => this.#want(room), 3000);
     }
   }
 

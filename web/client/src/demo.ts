@@ -18,10 +18,10 @@ const sides = [...document.querySelectorAll<HTMLElement>("[data-side]")].map((si
 }));
 
 /** Signs a person in on a seat of their own and tells their rooms. */
-async function seated(username: string): Promise<Room[]> {
+async function seated(username: string): Promise<readonly Room[]> {
   const api = new Api(username);
   await api.login(username, password);
-  return api.rooms();
+  return (await api.rooms("", "")).rooms;
 }
 
 async function seatBoth(): Promise<void> {

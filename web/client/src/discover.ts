@@ -45,7 +45,7 @@ export class DiscoverView {
     try {
       const { rooms, next_cursor: cursor } = await this.api.discover(query, "");
       if (asked !== this.#asked) return;
-      this.#rooms = rooms;
+      this.#rooms = [...rooms];
       this.#cursor = cursor ?? "";
       ready();
       this.render();

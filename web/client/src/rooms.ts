@@ -1,4 +1,4 @@
-// The list of rooms: latest activity first, last line, time, unread badge.
+// The list of rooms: latest activity first, last line, time, unread badge. It asks for more before its end is reached.
 
 import { byId, h, keep } from "./dom.js";
 import { unread, type Entry } from "./directory.js";
@@ -9,11 +9,23 @@ import { listTime } from "./words.js";
 export class RoomsView {
   readonly #list = byId("rooms");
 
-  constructor(private readonly me: number, private readonly seat: string | null) {
+  readonly #more = byId("more-rooms");
+
+  /** `more`: brings the next rooms, if there are. */
+  constructor(private readonly me: number, private readonly seat: string | null, private readonly more: () => Promise<void>) {
     this.#list.addEventListener("keydown", (event) => this.#move(event));
+    this.#more.addEventListener("click", (event) => {
+      event.preventDefault();
+      void this.#onward(this.#list.childElementCount);
+    });
+    // The list is whole from its beginning soon; the link to it is for who has no JavaScript.
+    document.getElementById("first-rooms")?.remove();
+    new IntersectionObserver((seen) => {
+      if (seen.some((entry) => entry.isIntersecting)) void this.more();
+    }, { root: this.#list.parentElement, rootMargin: "600px 0px" }).observe(this.#more);
   }
 
-  render(entries: readonly Entry[], open: number | null, drafts: (room: number) => string, unsent: ReadonlySet<number>): void {
+  render(entries: readonly Entry[], complete: boolean, open: number | null, drafts: (room: number) => string, unsent: ReadonlySet<number>): void {
     const now = new Date();
     keep(this.#list, entries.map((entry) => {
       const count = unread(entry);
@@ -26,7 +38,8 @@ export class RoomsView {
         make: () => this.#item(entry, words, time, count, entry.id === open),
       };
     }));
-    byId("no-rooms").hidden = entries.length > 0;
+    byId("no-rooms").hidden = entries.length > 0 || !complete;
+    this.#more.hidden = complete;
   }
 
   #item(entry: Entry, words: string, time: string, count: number, open: boolean): HTMLElement {
@@ -51,9 +64,16 @@ export class RoomsView {
     const links = [...this.#list.querySelectorAll<HTMLElement>("a")];
     const at = links.indexOf(document.activeElement as HTMLElement);
     const next = links[at + (event.key === "ArrowDown" ? 1 : -1)];
-    if (next === undefined) return;
+    if (next === undefined && (event.key === "ArrowUp" || this.#more.hidden)) return;
     event.preventDefault();
-    next.focus();
+    if (next === undefined) void this.#onward(links.length);
+    else next.focus();
+  }
+
+  /** The next rooms, with the focus on the first of them. */
+  async #onward(from: number): Promise<void> {
+    await this.more();
+    this.#list.children[from]?.querySelector("a")?.focus();
   }
 }
 

@@ -1,9 +1,18 @@
-// Ctrl+K: jump to a room by a few letters of its name.
+// Ctrl+K: jump to a room by a few letters of its name, also to one that the list has not loaded.
 
 import { byId, h } from "./dom.js";
 import { unread, type Entry } from "./directory.js";
 
 const SHOWN = 12;
+const PAUSE_MS = 120;
+
+/** All rooms of the reader: those that are known here at once, the others by asking. */
+export interface Mine {
+  readonly known: () => readonly Entry[];
+  /** Whether no others are there. */
+  readonly complete: () => boolean;
+  readonly search: (wanted: string) => Promise<readonly Entry[]>;
+}
 
 export class Switcher {
   readonly #dialog = byId<HTMLDialogElement>("switcher");
@@ -11,8 +20,11 @@ export class Switcher {
   readonly #list = byId("switcher-list");
   #found: Entry[] = [];
   #at = 0;
+  #note = NOTHING;
+  #asked = 0;
+  #typing: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(private readonly rooms: () => readonly Entry[], private readonly go: (room: number) => void) {
+  constructor(private readonly mine: Mine, private readonly go: (room: number) => void) {
     byId("jump").addEventListener("click", () => this.open());
     this.#input.addEventListener("input", () => this.#filter());
     this.#input.addEventListener("keydown", (event) => this.#key(event));
@@ -36,8 +48,30 @@ export class Switcher {
 
   #filter(): void {
     const wanted = this.#input.value.trim().toLocaleLowerCase();
-    this.#found = match(this.rooms(), wanted).slice(0, SHOWN);
+    this.#found = match(this.mine.known(), wanted).slice(0, SHOWN);
     this.#at = 0;
+    clearTimeout(this.#typing);
+    const asked = ++this.#asked;
+    const asks = wanted !== "" && !this.mine.complete();
+    this.#note = asks ? "Looking through all your rooms…" : NOTHING;
+    if (asks) this.#typing = setTimeout(() => void this.#ask(wanted, asked), PAUSE_MS);
+    this.#render();
+  }
+
+  /** What is chosen stays chosen when the answer comes. */
+  async #ask(wanted: string, asked: number): Promise<void> {
+    let others: readonly Entry[] = [];
+    this.#note = NOTHING;
+    try {
+      others = await this.mine.search(wanted);
+    } catch {
+      this.#note = "Not all your rooms could be looked through. Change the letters to try again.";
+    }
+    if (asked !== this.#asked) return;
+    const chosen = this.#found[this.#at]?.id;
+    const all = new Map([...this.mine.known(), ...others].map((entry) => [entry.id, entry]));
+    this.#found = match([...all.values()], wanted).slice(0, SHOWN);
+    this.#at = this.#at === 0 ? 0 : Math.max(0, this.#found.findIndex((entry) => entry.id === chosen));
     this.#render();
   }
 
@@ -49,7 +83,7 @@ export class Switcher {
         "aria-selected": index === this.#at ? "true" : "false",
         onclick: () => this.#choose(entry),
       }, h("span", {}, entry.name), unread(entry) > 0 && h("span", { class: "badge" }, String(unread(entry))))));
-    if (this.#found.length === 0) this.#list.replaceChildren(h("li", { class: "empty-note" }, "No room of yours has this name. Look for others in Discover."));
+    if (this.#found.length === 0) this.#list.replaceChildren(h("li", { class: "empty-note" }, this.#note));
     const current = this.#found[this.#at];
     this.#input.setAttribute("aria-activedescendant", current === undefined ? "" : `jump-${current.id}`);
     this.#list.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: "nearest" });
@@ -71,6 +105,8 @@ export class Switcher {
     this.go(entry.id);
   }
 }
+
+const NOTHING = "No room of yours has this name. Look for others in Discover.";
 
 /** Names that begin with the letters come first, then those that contain them; each in the order of activity. */
 export function match<T extends { readonly name: string }>(rooms: readonly T[], wanted: string): T[] {

@@ -41,6 +41,16 @@ export interface Room {
   readonly last_message?: Message | null;
 }
 
+/** A page of a list of rooms. */
+export interface Rooms {
+  readonly rooms: readonly Room[];
+  /** Where the next page begins; absent on the last. */
+  readonly next_cursor?: string | null;
+}
+
+/** Unread texts by the room's id, of all my rooms; rooms without any are left out. */
+export type Unread = Readonly<Record<string, number>>;
+
 export interface Page {
   readonly messages: readonly Message[];
   readonly has_more: boolean;
@@ -63,7 +73,10 @@ export interface PageState {
   readonly seat: string | null;
   readonly hub_url: string | null;
   readonly mode: ModeChange;
+  /** The first page of my rooms, or a later one. */
   readonly rooms: readonly Room[];
+  readonly next_rooms: string | null;
+  readonly unread: Unread;
   readonly room: Room | null;
   readonly page: Page | null;
 }

@@ -59,3 +59,29 @@ test("jumping finds names that begin with the letters first", () => {
   const names = [{ name: "Regeneral" }, { name: "General" }, { name: "Random" }];
   assert.deepEqual(match(names, "gen").map(({ name }) => name), ["General", "Regeneral"]);
 });
+
+test("what is unread counts in all rooms, also in those that are not loaded", () => {
+  const directory = new Directory([room(1, { unread: 2 })], { 1: 2, 7: 3, 8: 4 });
+  assert.equal(directory.unreadTotal, 9);
+  directory.put(room(7, { unread: 4 }));
+  assert.equal(directory.unreadTotal, 10, "a room that is loaded counts once");
+  assert.equal(directory.read({ room: 8, read_version: 9, unread: 1 }), true);
+  assert.equal(directory.unreadTotal, 7);
+  assert.equal(directory.read({ room: 8, read_version: 10, unread: 0 }), true);
+  directory.remove(7);
+  assert.equal(directory.unreadTotal, 2);
+});
+
+test("a list made anew keeps what it does not reach only where it is told to", () => {
+  const directory = new Directory([room(1), room(2), room(3, { unread: 5 })]);
+  directory.reset([room(1)], { 3: 6 }, ({ id }) => id === 2);
+  assert.deepEqual(directory.sorted.map(({ id }) => id), [2, 1]);
+  assert.equal(directory.unreadTotal, 6);
+});
+
+test("what came during an absence is counted in rooms that are not loaded as well", () => {
+  const directory = new Directory([room(1)], { 7: 3 });
+  const before = directory.count;
+  directory.reset([room(1, { version: 12, texts: 10, unread: 2 }), room(7, { unread: 4 })], { 1: 2, 7: 4, 8: 5 });
+  assert.equal(directory.since(before), 2 + 1 + 5);
+});

@@ -1,6 +1,8 @@
 //! The chat: my rooms, the timeline of one of them, and the rooms that one may join. One page with four places; the
 //! client moves between them without loading another.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::{
@@ -10,7 +12,11 @@ use axum::{
 };
 use backend::{
     ApiError, CurrentUser,
-    store::{self, cursor::ByActivity, rooms::Room},
+    store::{
+        self,
+        cursor::ByActivity,
+        rooms::{Room, Rooms},
+    },
 };
 use protocol::{Kind, Mode, ModeEvent, RoomId};
 use serde::Deserialize;
@@ -21,9 +27,10 @@ use super::{
 };
 use crate::WebState;
 
-const ROOMS_A_QUERY: u32 = 200;
-/// Beyond this many the client asks for the rest.
-const ROOMS_DRAWN: usize = 1000;
+/// Rooms on a page. The client asks for more where its reader scrolls; without it there is a link to the next page.
+const ROOMS: u32 = 40;
+/// Characters that the list shows of the last line. The page holds no more of it, however long the line is.
+const LAST_WORDS: usize = 120;
 const LINES: u32 = 80;
 const FOUND: u32 = 50;
 
@@ -36,6 +43,9 @@ struct ChatPage {
     mode: Mode,
     me: Me,
     rooms: Vec<Item>,
+    /// Where the list goes on, and where it begins if this is not its beginning.
+    more_rooms: Option<String>,
+    first_rooms: Option<String>,
     room_name: String,
     room_members: String,
     lines: Vec<Row>,
@@ -78,15 +88,33 @@ enum Place {
     Discover(String),
 }
 
+/// Where the list of my rooms begins: `?rooms=` and the end of the page before. What is no cursor is the first page.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct List {
+    rooms: String,
+}
+
+type ListQuery = Result<Query<List>, QueryRejection>;
+
+fn cursor(list: ListQuery) -> Option<ByActivity> {
+    list.ok().and_then(|Query(list)| list.rooms.parse().ok())
+}
+
 /// `/`
-pub(crate) async fn welcome(State(state): State<WebState>, visitor: Visitor) -> Response {
-    chat(&state, visitor, Place::Welcome).await
+pub(crate) async fn welcome(State(state): State<WebState>, visitor: Visitor, list: ListQuery) -> Response {
+    chat(&state, visitor, Place::Welcome, cursor(list)).await
 }
 
 /// `/rooms/{room}`: a member sees the timeline, everybody else is asked to join.
-pub(crate) async fn room(State(state): State<WebState>, visitor: Visitor, Path(room): Path<String>) -> Response {
+pub(crate) async fn room(
+    State(state): State<WebState>,
+    visitor: Visitor,
+    Path(room): Path<String>,
+    list: ListQuery,
+) -> Response {
     match room.parse() {
-        Ok(room) => chat(&state, visitor, Place::Room(room)).await,
+        Ok(room) => chat(&state, visitor, Place::Room(room), cursor(list)).await,
         Err(_) => PageError::NotFound.page(visitor.frame),
     }
 }
@@ -102,13 +130,19 @@ pub(crate) async fn discover(
     State(state): State<WebState>,
     visitor: Visitor,
     search: Result<Query<Search>, QueryRejection>,
+    list: ListQuery,
 ) -> Response {
     let query = search.map(|Query(search)| search.q.trim().replace('\0', "")).unwrap_or_default();
-    chat(&state, visitor, Place::Discover(query)).await
+    chat(&state, visitor, Place::Discover(query), cursor(list)).await
 }
 
-async fn chat(state: &WebState, Visitor { user, frame }: Visitor, place: Place) -> Response {
-    let seen = read(state, &user, place).await;
+async fn chat(
+    state: &WebState,
+    Visitor { user, frame }: Visitor,
+    place: Place,
+    rooms_after: Option<ByActivity>,
+) -> Response {
+    let seen = read(state, &user, place, rooms_after).await;
     match seen.and_then(|seen| Ok((json(state, &user, &frame, &seen)?, seen))) {
         Ok((json, seen)) => ([(header::CACHE_CONTROL, "no-store")], draw(&user, frame, &seen, json)).into_response(),
         Err(error) => error.page(frame),
@@ -118,13 +152,23 @@ async fn chat(state: &WebState, Visitor { user, frame }: Visitor, place: Place) 
 /// What the page shows, as it was in one moment.
 struct Seen {
     mode: ModeEvent,
-    rooms: Vec<Room>,
+    /// A page of my rooms, and where the next begins.
+    rooms: Rooms,
+    /// Whether it is the first page.
+    rooms_first: bool,
+    /// Unread texts of all my rooms.
+    unread: BTreeMap<RoomId, i64>,
     room: Option<Room>,
     page: Option<store::timeline::Page>,
     found: Option<(String, Vec<Room>)>,
 }
 
-async fn read(state: &WebState, user: &CurrentUser, place: Place) -> Result<Seen, PageError> {
+async fn read(
+    state: &WebState,
+    user: &CurrentUser,
+    place: Place,
+    rooms_after: Option<ByActivity>,
+) -> Result<Seen, PageError> {
     let current = backend::mode::get(&state.api.db).await.map_err(ApiError::from)?;
     let mut conn = state.api.db.acquire().await.map_err(ApiError::from)?;
     let (mut room, mut page, mut found) = (None, None, None);
@@ -144,19 +188,16 @@ async fn read(state: &WebState, user: &CurrentUser, place: Place) -> Result<Seen
             found = Some((query, rooms.rooms));
         }
     }
-    let mut rooms: Vec<Room> = Vec::new();
-    let mut cursor: Option<ByActivity> = None;
-    loop {
-        let more =
-            store::rooms::mine(&mut conn, user.id, ROOMS_A_QUERY, cursor.as_ref()).await.map_err(ApiError::from)?;
-        rooms.extend(more.rooms);
-        cursor = more.next_cursor.and_then(|next| next.parse().ok());
-        if cursor.is_none() || rooms.len() >= ROOMS_DRAWN {
-            break;
+    let mut rooms =
+        store::rooms::mine(&mut conn, user.id, "", ROOMS, rooms_after.as_ref()).await.map_err(ApiError::from)?;
+    for last in rooms.rooms.iter_mut().filter_map(|room| room.last_message.as_mut()) {
+        if let Some((end, _)) = last.text.char_indices().nth(LAST_WORDS) {
+            last.text.truncate(end);
         }
     }
+    let unread = store::rooms::unread(&mut conn, user.id).await.map_err(ApiError::from)?;
     let mode = ModeEvent { mode: current.mode, changed_at: current.changed_at };
-    Ok(Seen { mode, rooms, room, page, found })
+    Ok(Seen { mode, rooms, rooms_first: rooms_after.is_none(), unread, room, page, found })
 }
 
 /// The same for the client to start from.
@@ -167,6 +208,7 @@ fn json(state: &WebState, user: &CurrentUser, frame: &Frame, seen: &Seen) -> Res
         hub_url: state.hub_url.as_deref(),
         mode: &seen.mode,
         rooms: &seen.rooms,
+        unread: &seen.unread,
         room: seen.room.as_ref(),
         page: seen.page.as_ref(),
     };
@@ -174,7 +216,7 @@ fn json(state: &WebState, user: &CurrentUser, frame: &Frame, seen: &Seen) -> Res
 }
 
 fn draw(user: &CurrentUser, frame: Frame, seen: &Seen, state: String) -> ChatPage {
-    let Seen { mode, rooms, room, page, found } = seen;
+    let Seen { mode, rooms, rooms_first, unread: _, room, page, found } = seen;
     let unread_from = room.as_ref().filter(|room| room.unread.unwrap_or(0) > 0).and_then(|room| room.read_version);
     let place = match (room, page, found) {
         (_, Some(_), _) => "room",
@@ -196,7 +238,9 @@ fn draw(user: &CurrentUser, frame: Frame, seen: &Seen, state: String) -> ChatPag
             face: Face::new(user.id, &user.name),
             is_admin: user.is_admin,
         },
-        rooms: rooms.iter().map(|room| item(room, user, &frame, open)).collect(),
+        more_rooms: rooms.next_cursor.as_ref().map(|next| list_href(&frame, place, open, Some(next))),
+        first_rooms: (!rooms_first).then(|| list_href(&frame, place, open, None)),
+        rooms: rooms.rooms.iter().map(|room| item(room, user, &frame, open)).collect(),
         room_name: room.as_ref().map(|room| room.name.clone()).unwrap_or_default(),
         room_members: room.as_ref().map(|room| counted(room.member_count.into(), "member")).unwrap_or_default(),
         lines: page
@@ -224,11 +268,24 @@ fn item(room: &Room, user: &CurrentUser, frame: &Frame, open: Option<RoomId>) ->
     }
 }
 
+/// The same place with another page of the list.
+fn list_href(frame: &Frame, place: &str, open: Option<RoomId>, cursor: Option<&str>) -> String {
+    let path = match open {
+        Some(room) => format!("/rooms/{room}"),
+        None => (if place == "discover" { "/discover" } else { "/" }).to_owned(),
+    };
+    let href = frame.href(&path);
+    match cursor {
+        Some(cursor) => format!("{href}{}rooms={cursor}", if href.contains('?') { '&' } else { '?' }),
+        None => href,
+    }
+}
+
 fn last_words(room: &Room, user: &CurrentUser) -> String {
     let Some(last) = &room.last_message else { return "No message yet".to_owned() };
     let name = if last.author.id == user.id { "You" } else { &last.author.name };
     match last.kind {
-        Kind::Text => format!("{name}: {}", last.text.chars().take(120).collect::<String>()),
+        Kind::Text => format!("{name}: {}", last.text.chars().take(LAST_WORDS).collect::<String>()),
         Kind::Joined => format!("{name} joined"),
         Kind::Left => format!("{name} left"),
         Kind::Created => format!("{name} created the room"),
@@ -280,7 +337,9 @@ mod tests {
         };
         let page = store::timeline::Page { messages: vec![line], has_more: false };
         let mode = ModeEvent { mode: Mode::Wal, changed_at: OffsetDateTime::UNIX_EPOCH };
-        Seen { mode, rooms: vec![room.clone()], room: Some(room), page: Some(page), found: None }
+        let rooms = Rooms { rooms: vec![room.clone()], next_cursor: Some("7.1".to_owned()) };
+        let unread = BTreeMap::from([(RoomId(1), 1)]);
+        Seen { mode, rooms, rooms_first: true, unread, room: Some(room), page: Some(page), found: None }
     }
 
     fn drawn(seen: &Seen, seat: Option<&str>) -> String {
@@ -292,6 +351,7 @@ mod tests {
             hub_url: None,
             mode: &seen.mode,
             rooms: &seen.rooms,
+            unread: &seen.unread,
             room: seen.room.as_ref(),
             page: seen.page.as_ref(),
         };
@@ -321,6 +381,7 @@ mod tests {
         let page = drawn(&seen(), Some("bob"));
         assert!(page.contains(r#"href="/rooms/1?seat=bob""#), "{page}");
         assert!(page.contains(r#"href="/discover?seat=bob""#), "{page}");
+        assert!(page.contains(r#"href="/rooms/1?seat=bob&#38;rooms=7.1""#), "{page}");
     }
 
     #[test]

@@ -1,8 +1,16 @@
 //! What the client starts from: the same data that the page was drawn from, as JSON in a script element that no
 //! browser runs.
 
-use backend::{CurrentUser, store::rooms::Room, store::timeline};
-use protocol::{ModeEvent, TimelineEvent, UserId};
+use std::collections::BTreeMap;
+
+use backend::{
+    CurrentUser,
+    store::{
+        rooms::{Room, Rooms},
+        timeline,
+    },
+};
+use protocol::{ModeEvent, RoomId, TimelineEvent, UserId};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -26,6 +34,8 @@ struct PageState<'a> {
     hub_url: Option<&'a str>,
     mode: &'a ModeEvent,
     rooms: &'a [Room],
+    next_rooms: Option<&'a str>,
+    unread: &'a BTreeMap<RoomId, i64>,
     room: Option<&'a Room>,
     page: Option<Page<'a>>,
 }
@@ -36,7 +46,8 @@ pub(crate) struct Start<'a> {
     pub(crate) seat: Option<&'a str>,
     pub(crate) hub_url: Option<&'a str>,
     pub(crate) mode: &'a ModeEvent,
-    pub(crate) rooms: &'a [Room],
+    pub(crate) rooms: &'a Rooms,
+    pub(crate) unread: &'a BTreeMap<RoomId, i64>,
     pub(crate) room: Option<&'a Room>,
     pub(crate) page: Option<&'a timeline::Page>,
 }
@@ -54,7 +65,9 @@ impl Start<'_> {
             seat: self.seat,
             hub_url: self.hub_url,
             mode: self.mode,
-            rooms: self.rooms,
+            rooms: &self.rooms.rooms,
+            next_rooms: self.rooms.next_cursor.as_deref(),
+            unread: self.unread,
             room: self.room,
             page: self.page.map(|page| Page { messages: &page.messages, has_more: page.has_more }),
         };

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Router,
@@ -12,6 +12,7 @@ use axum::{
 use backend::{ApiState, BackendConfig, CommitHook, MIGRATOR};
 use embedded_postgres::testkit;
 use protocol::Partition;
+use sqlx::PgPool;
 use tower::ServiceExt;
 use web::WebState;
 
@@ -35,16 +36,16 @@ impl Answer {
 }
 
 /// Pages and API on a database of their own.
-struct Site(Router);
+struct Site(Router, PgPool);
 
 impl Site {
     async fn open(demo: bool) -> Self {
         let database = testkit::database(&MIGRATOR).await;
         let db = backend::connect(&database.url, 4).await.unwrap();
         backend::seed::demo(&db).await.unwrap();
-        let api = ApiState::new(db, BackendConfig::new("secret", "key"), Arc::new(NoRelay));
+        let api = ApiState::new(db.clone(), BackendConfig::new("secret", "key"), Arc::new(NoRelay));
         let pages = web::router(WebState { api: api.clone(), hub_url: None, demo });
-        Self(backend::router(api).merge(pages))
+        Self(backend::router(api).merge(pages), db)
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
@@ -155,6 +156,44 @@ async fn every_page_has_the_policy_and_what_is_not_there_has_a_page() {
         assert!(answer.text.contains("There is nothing here"), "{path}");
     }
     assert_eq!(site.get("/?seat=A;B", &alice).await.status, StatusCode::BAD_REQUEST);
+}
+
+/// Two thousand rooms that Alice is in and has not read, each with a long last line.
+const MANY_ROOMS: &str = "
+    with made as (
+        insert into rooms (name, member_count) select 'Many ' || n, 1 from generate_series(1, 2000) n returning id
+    ), joined as (
+        insert into members (room_id, user_id) select made.id, users.id from made, users where username = 'alice'
+    )
+    insert into messages (room_id, version, kind, author_id, author_name, text, members, texts, room_name, created_at)
+    select made.id, 1, 0, users.id, users.name, repeat('<Größe> ', 500), 1, 3, 'Many',
+           now() - make_interval(secs => made.id)
+      from made, users where username = 'alice'";
+
+#[tokio::test]
+async fn somebody_in_two_thousand_rooms_gets_a_short_page_and_links_to_all_of_them() {
+    let site = Site::open(true).await;
+    sqlx::raw_sql(MANY_ROOMS).execute(&site.1).await.unwrap();
+    let alice = site.enter("alice", None).await;
+    let mut rooms = BTreeSet::new();
+    let mut path = "/".to_owned();
+    for _ in 0..100 {
+        let page = site.get(&path, &alice).await.text;
+        assert!(page.len() <= 100 * 1024, "{path} has {} bytes", page.len());
+        rooms
+            .extend(page.match_indices("data-room=\"").map(|(at, _)| page[at..].split('"').nth(1).unwrap().to_owned()));
+        if path == "/" {
+            let unread = page.split("\"unread\":{").nth(1).unwrap().split('}').next().unwrap();
+            assert!(unread.split(',').count() >= 2000, "what is unread is told of all rooms");
+        }
+        let more = page.split("id=\"more-rooms\"").nth(1).unwrap().split("</p>").next().unwrap();
+        if more.contains(" hidden>") {
+            break;
+        }
+        path = more.split("href=\"").nth(1).unwrap().split('"').next().unwrap().replace("&#38;", "&");
+    }
+    assert!(rooms.len() > 2000, "{} rooms are reached", rooms.len());
+    assert_eq!(site.get("/?rooms=nonsense", &alice).await.status, StatusCode::OK, "the first page");
 }
 
 #[tokio::test]
