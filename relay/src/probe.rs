@@ -28,8 +28,12 @@ use crate::{
     status::State,
 };
 
-/// What a probe asks for, where other rows have a command.
-pub(crate) const METHOD: &str = "probe";
+/// The method of a probe: that of a command, so that other consumers of the same rows understand it. It is about a
+/// connection that nobody has.
+const METHOD: &str = "refresh";
+
+/// The method of probes that were sent before migration 17.
+const OLD_METHOD: &str = "probe";
 
 /// A way counts as working for so many intervals.
 const CREDIT: u32 = 6;
@@ -102,6 +106,24 @@ struct Known {
     took: Option<f64>,
     /// The same moment as `seen_at`, by our own clock.
     seen: Option<Instant>,
+}
+
+/// A payload that may be a probe's. Others have no such field.
+#[derive(Deserialize)]
+struct Marked {
+    probe: Option<serde::de::IgnoredAny>,
+}
+
+impl Probe {
+    /// The probe that a row or message is; `None` if it is a command.
+    pub(crate) fn of(method: &str, payload: &str) -> Option<Result<Self, serde_json::Error>> {
+        let is_probe = match method {
+            OLD_METHOD => true,
+            METHOD => serde_json::from_str::<Marked>(payload).is_ok_and(|payload| payload.probe.is_some()),
+            _ => false,
+        };
+        is_probe.then(|| serde_json::from_str(payload))
+    }
 }
 
 impl Way {

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::probe::{self, Probe};
+use crate::probe::Probe;
 
 /// Only logical messages with such a prefix are ours; the partition follows.
 pub(crate) const MESSAGE_PREFIX: &str = "roomcast.";
@@ -139,8 +139,8 @@ impl Record<'_> {
     fn into_row(self) -> Result<Reading, Unreadable> {
         let method = self.method.ok_or(Unreadable::Missing("method"))?.into_owned();
         let payload = text(self.payload.ok_or(Unreadable::Missing("payload"))?)?.into_owned();
-        if method == probe::METHOD {
-            return Ok(Reading::Probe(serde_json::from_str(&payload)?));
+        if let Some(probe) = Probe::of(&method, &payload) {
+            return Ok(Reading::Probe(probe?));
         }
         Ok(Reading::Row(Announcement {
             method,
@@ -243,7 +243,15 @@ mod tests {
 
     #[test]
     fn a_probe_is_recognised_in_a_row_and_in_a_message() {
-        let content = r#"{"method":"probe","payload":{"probe":"WAY","sent_at":"2026-11-22T10:11:12.345678+00:00"}}"#;
+        let content = r#"{"method":"refresh","payload":{"user":"roomcast.probe","client":"roomcast.probe","probe":"WAY",
+            "sent_at":"2026-11-22T10:11:12.345678+00:00"}}"#;
+        recognised(content);
+        assert!(matches!(read(Some(br#"{"method":"refresh","payload":{"user":"7"}}"#)), Ok(Reading::Row(_))));
+        // As they were sent before migration 17, and may still stand in the topics.
+        recognised(r#"{"method":"probe","payload":{"probe":"WAY","sent_at":"2026-11-22T10:11:12.345678+00:00"}}"#);
+    }
+
+    fn recognised(content: &str) {
         let sent_at = datetime!(2026-11-22 10:11:12.345678 UTC);
         let read = |value: &str| read(Some(value.as_bytes())).unwrap();
         let row = content.replace("WAY", "cdc");

@@ -12,7 +12,7 @@ use crate::{
 };
 
 async fn rows(db: &PgPool) -> i64 {
-    sqlx::query_scalar("select count(*) from chat_cdc where method <> 'probe'").fetch_one(db).await.unwrap()
+    sqlx::query_scalar("select count(*) from chat_cdc where aggregate_type <> 'probe'").fetch_one(db).await.unwrap()
 }
 
 #[tokio::test]

@@ -168,3 +168,34 @@ async fn the_log_alone_is_probed_too_and_its_slot_is_watched() {
     relay.stop().await;
     drop_slot(&db.pool, &name).await;
 }
+
+#[tokio::test]
+async fn a_probe_is_a_command_to_others_and_one_of_the_old_method_is_still_a_probe() {
+    let (db, name, recorder) = (database().await, slot_name(), Recorder::new());
+    let relay = Running::start_beside(wal_config(&db, &name), recorder.clone());
+    relay.until(RelayStatus::is_ready).await;
+    let sent: Vec<(String, String)> =
+        sqlx::query_as("select method, payload::text from chat_cdc where aggregate_type = 'probe'")
+            .fetch_all(&db.pool)
+            .await
+            .unwrap();
+    for (method, payload) in &sent {
+        match protocol::Command::parse(method, payload).unwrap() {
+            protocol::Command::Refresh(refresh) => assert_eq!(refresh.client.as_deref(), Some("roomcast.probe")),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(!sent.is_empty());
+    sqlx::query(
+        "insert into chat_cdc (method, payload, partition, aggregate_type, aggregate_id, event_type, mode)
+         select 'probe', payload, partition, aggregate_type, aggregate_id, event_type, mode from chat_cdc",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
+    announce(&db.pool, "wal", 1, 1).await;
+    recorder.arrived_one("room:1", 1).await;
+    assert_eq!((recorder.seen().len(), letters(&db.pool).await), (1, 0), "no probe of either kind is carried");
+    relay.stop().await;
+    drop_slot(&db.pool, &name).await;
+}

@@ -117,7 +117,7 @@ pub(super) async fn rows_in_table(
 ) -> Result<Vec<LogRow>, RelayError> {
     let rows = sqlx::query!(
         r#"select id, method, payload::text as "payload!", partition, created_at from chat_cdc
-            where mode = $1 and method <> 'probe' and id > $2 order by id limit $3"#,
+            where mode = $1 and aggregate_type <> 'probe' and id > $2 order by id limit $3"#,
         Mode::Wal.as_str(),
         after,
         i64::from(limit),

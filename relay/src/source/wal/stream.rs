@@ -21,7 +21,7 @@ use crate::{
     RelayError, WalConfig,
     letter_box::Letter,
     metrics,
-    probe::{self, Probes},
+    probe::{Probe, Probes},
     source::{
         Row,
         debezium::{self, Announcement, MESSAGE_PREFIX, Reading, Unreadable},
@@ -235,13 +235,11 @@ fn content_of(insert: &Insert<'_>, committed_at: OffsetDateTime, probes: &Probes
         return None;
     }
     match insert.get("mode").map(str::parse::<Mode>).transpose() {
-        Ok(Some(Mode::Wal)) if insert.get("method") == Some(probe::METHOD) => {
-            if let Some(probe) = insert.get("payload").and_then(|payload| serde_json::from_str(payload).ok()) {
-                probes.came(probe);
-            }
-            None
-        }
         Ok(None | Some(Mode::Wal)) => {
+            if let Some(probe) = probe_of(insert) {
+                probe.map(|probe| probes.came(probe)).ok(); // one that cannot be read is missed, which is seen
+                return None;
+            }
             ::metrics::counter!(metrics::WAL_ROWS, "fate" => "carried").increment(1);
             Some(row_of(insert, committed_at))
         }
@@ -251,6 +249,10 @@ fn content_of(insert: &Insert<'_>, committed_at: OffsetDateTime, probes: &Probes
         }
         Err(error) => Some(poison_of(insert, committed_at, error.to_string())),
     }
+}
+
+fn probe_of(insert: &Insert<'_>) -> Option<Result<Probe, serde_json::Error>> {
+    Probe::of(insert.get("method")?, insert.get("payload").unwrap_or_default())
 }
 
 fn row_of(insert: &Insert<'_>, committed_at: OffsetDateTime) -> Content {
