@@ -49,5 +49,5 @@ pub use probe::{ProbeStatus, Way};
 pub use relay::{Relay, RelayHandle};
 pub use slots::SlotStatus;
 pub use source::{kafka::topics, wal::Malformed};
-pub use status::{Phase, RelayStatus, SourceLag, SourceStatus, WakeSource};
+pub use status::{Notice, Phase, RelayStatus, SourceLag, SourceStatus, WakeSource};
 pub use wakeup::{CHANNEL, Notifier, NotifierTask, Wakeup};

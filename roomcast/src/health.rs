@@ -1,10 +1,12 @@
-//! Whether this process lives (`/healthz`) and whether it can do its work (`/readyz`), part by part.
+//! Whether this process lives (`/healthz`) and whether it can do its work (`/readyz`), part by part, with notices of what
+//! a person should see to although the work gets done.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use futures_util::future::{BoxFuture, join_all};
 use metrics_exporter_prometheus::PrometheusHandle;
+use relay::Notice;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -14,10 +16,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What a part says of itself: details when it is ready, the reason when it is not.
 pub type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<Value, String>> + Send + Sync>;
 
+/// What there is to be seen to at present.
+pub type Look = Arc<dyn Fn() -> Vec<Notice> + Send + Sync>;
+
 /// The parts of this process that must work.
 #[derive(Clone, Default)]
 pub struct Health {
     parts: Vec<(&'static str, Check)>,
+    looks: Vec<Look>,
 }
 
 #[derive(Serialize)]
@@ -33,6 +39,8 @@ struct Part {
 struct Report {
     ready: bool,
     parts: BTreeMap<&'static str, Part>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notices: Vec<Notice>,
 }
 
 impl Health {
@@ -44,6 +52,13 @@ impl Health {
         Fut: Future<Output = Result<Value, String>> + Send + 'static,
     {
         self.parts.push((name, Arc::new(move || Box::pin(check()))));
+        self
+    }
+
+    /// Adds notices. They make nothing unready.
+    #[must_use]
+    pub fn with_notices(mut self, look: impl Fn() -> Vec<Notice> + Send + Sync + 'static) -> Self {
+        self.looks.push(Arc::new(look));
         self
     }
 
@@ -62,7 +77,8 @@ impl Health {
             (*name, part)
         }))
         .await;
-        Report { ready: parts.iter().all(|(_, part)| part.ready), parts: parts.into_iter().collect() }
+        let notices = self.looks.iter().flat_map(|look| look()).collect();
+        Report { ready: parts.iter().all(|(_, part)| part.ready), parts: parts.into_iter().collect(), notices }
     }
 }
 
@@ -78,4 +94,25 @@ pub fn router(health: Health, metrics: PrometheusHandle) -> Router {
 async fn readyz(State(health): State<Health>) -> (StatusCode, Json<Report>) {
     let report = health.report().await;
     (if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(report))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_notice_is_told_and_makes_nothing_unready() {
+        let notice = Notice {
+            about: "roomcast_rows".to_owned(),
+            notice: "nobody reads it".to_owned(),
+            remedy: "roomcast slots remove roomcast_rows".to_owned(),
+        };
+        let quiet = Health::default().with("database", async || Ok(Value::Null));
+        assert!(!serde_json::to_string(&quiet.report().await).unwrap().contains("notices"));
+
+        let report = quiet.with_notices(move || vec![notice.clone()]).report().await;
+        assert!(report.ready);
+        let told = serde_json::to_value(&report).unwrap();
+        assert_eq!(told["notices"][0]["remedy"], "roomcast slots remove roomcast_rows");
+    }
 }

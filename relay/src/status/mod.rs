@@ -1,6 +1,7 @@
 //! What the relay is doing, for `/readyz` and for people: here the whole and its outbox, in `source` what is read from
 //! logs.
 
+mod notice;
 mod source;
 
 use std::sync::{
@@ -12,6 +13,8 @@ use protocol::Partition;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+pub use notice::Notice;
+use notice::Notices;
 pub(crate) use source::SourceState;
 pub use source::{Phase, SourceLag, SourceStatus};
 
@@ -49,6 +52,9 @@ pub struct RelayStatus {
     pub slots: Vec<SlotStatus>,
     /// The ways that end at these sources, and at the read model: what was sent, and what came through.
     pub probes: Vec<ProbeStatus>,
+    /// What a person should see to although the relay is ready; beside the parts in `/readyz`, not in this one.
+    #[serde(skip)]
+    pub notices: Vec<Notice>,
 }
 
 impl RelayStatus {
@@ -89,6 +95,7 @@ struct Inner {
     lag: Lag,
     wakes_by: WakeSource,
     slots: Vec<SlotStatus>,
+    notices: Notices,
 }
 
 #[derive(Clone, Default)]
@@ -103,8 +110,13 @@ impl State {
     /// `workers` carry the outbox; with none there is no such source here.
     pub(crate) fn new(workers: usize, logs: Vec<Arc<SourceState>>, probes: Arc<Probes>) -> Self {
         let workers = vec![WorkerState::default(); workers];
-        let outbox =
-            Mutex::new(Inner { workers, lag: Lag::default(), wakes_by: WakeSource::Polling, slots: Vec::new() });
+        let outbox = Mutex::new(Inner {
+            workers,
+            lag: Lag::default(),
+            wakes_by: WakeSource::Polling,
+            slots: Vec::new(),
+            notices: Notices::default(),
+        });
         Self { outbox, logs, probes, deleted: AtomicU64::new(0) }
     }
 
@@ -165,6 +177,11 @@ impl State {
         self.lock().slots = slots;
     }
 
+    /// What `looker` has found to be seen to: all of it, at each look.
+    pub(crate) fn notices(&self, looker: &'static str, found: Vec<Notice>) {
+        self.lock().notices.replace(looker, found);
+    }
+
     /// What is known of the ways to the logs' readers.
     pub(crate) fn probes(&self) -> &Probes {
         &self.probes
@@ -190,6 +207,7 @@ impl State {
             sources: inner.source().into_iter().chain(logs).collect(),
             slots: inner.slots.clone(),
             probes: self.probes.statuses(),
+            notices: inner.notices.all(),
             connected_workers: inner.workers.iter().filter(|worker| worker.connected).count(),
             workers: inner.workers.len(),
             partitions: inner.owned(),

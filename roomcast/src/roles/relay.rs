@@ -82,6 +82,8 @@ pub(super) fn start(
 }
 
 pub(super) fn health_of(health: Health, relay: RelayHandle) -> Health {
+    let noticing = relay.clone();
+    let health = health.with_notices(move || noticing.status().notices);
     health.with("relay", move || {
         let status = relay.status();
         async move {
