@@ -32,8 +32,9 @@ impl Slot {
         Ok(found.into_iter().map(|(name, active, retained_bytes)| Self { name, active, retained_bytes }).collect())
     }
 
-    /// Drops it, if it is there. Its reader was told to go a moment ago and may still be there.
-    pub(crate) async fn drop_from(database: &PgPool, name: &str) -> Result<(), sqlx::Error> {
+    /// Drops it, if it is there. Its reader was told to go a moment ago and may still be there: it is waited for, up to a
+    /// minute.
+    pub async fn drop_from(database: &PgPool, name: &str) -> Result<(), sqlx::Error> {
         let begin = Instant::now();
         loop {
             let dropped = sqlx::query(

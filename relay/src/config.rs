@@ -23,6 +23,8 @@ pub struct RelayConfig {
     pub vacuum_after: u64,
     /// How often a probe is sent along each way; one that brought none for six times as long does not work.
     pub probe_interval: Duration,
+    /// A replication slot that nobody has read for so long is told as one that nobody reads.
+    pub unread_after: Duration,
     /// The largest payload in bytes; a row with a larger one is a dead letter.
     pub largest_payload: usize,
     /// Loops that carry the outbox, each with a connection of its own. Partitions are shared by all loops of all relays.
@@ -58,6 +60,7 @@ impl RelayConfig {
             cleaner: Some(CleanerConfig::default()),
             vacuum_after: 20_000,
             probe_interval: Duration::from_secs(5),
+            unread_after: Duration::from_secs(15),
             largest_payload: 1024 * 1024,
             workers: 2,
             batch_size: 1000,

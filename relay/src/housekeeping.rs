@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 
 use crate::{
     RelayConfig, RelayError, carriers, cleaner, metrics,
-    slots::Slots,
+    slots::{Look, Slots},
     source::{
         outbox::{self, Lag, Letters},
         session,
@@ -93,7 +93,9 @@ impl Housekeeping {
             None => connection.insert(self.open().await?),
         };
         self.look_at_outbox(connection).await?;
-        self.state.has_slots(self.slots.look(connection, self.state.probes()).await?);
+        let Look { slots, notices } = self.slots.look(connection, self.state.probes()).await?;
+        self.state.has_slots(slots);
+        self.state.notices("slots", notices);
         self.tell(connection).await?;
         self.prune(connection).await
     }

@@ -30,6 +30,8 @@ pub const WAL_RETAINED_BYTES: &str = "roomcast_wal_retained_bytes";
 pub const WAL_LAG_BYTES: &str = "roomcast_wal_lag_bytes";
 /// Whether somebody reads from a slot: 1 or 0. By slot.
 pub const SLOT_ACTIVE: &str = "roomcast_slot_active";
+/// Time since somebody last read from a slot, 0 while somebody does. By slot.
+pub const SLOT_IDLE: &str = "roomcast_slot_idle_seconds";
 /// Whether a slot is what it should be: 0 if it is missing or the server gave it up. By slot.
 pub const SLOT_USABLE: &str = "roomcast_slot_usable";
 /// Rows of `chat_cdc` read from the write-ahead log: `carried`, or `passed` because another source carries them.
@@ -71,6 +73,7 @@ pub fn describe() {
     describe_gauge!(WAL_RETAINED_BYTES, Unit::Bytes, "Write-ahead log kept for a slot");
     describe_gauge!(WAL_LAG_BYTES, Unit::Bytes, "Write-ahead log not confirmed by a slot's reader yet");
     describe_gauge!(SLOT_ACTIVE, Unit::Count, "Whether somebody reads from a slot");
+    describe_gauge!(SLOT_IDLE, Unit::Seconds, "Time since somebody last read from a slot");
     describe_gauge!(SLOT_USABLE, Unit::Count, "Whether a slot is there and was not given up");
     describe_counter!(WAL_ROWS, Unit::Count, "Rows read from the write-ahead log");
     describe_counter!(WAL_SLOTS_LOST, Unit::Count, "Replication slots that were gone and made anew");

@@ -1,28 +1,35 @@
-//! The replication slots that the sources live on: how much log the server keeps for each, and whether it is still there.
+//! The replication slots of our making: how much log the server keeps for each, whether somebody reads it, and whether it
+//! is still there.
 //!
 //! A slot that is lost, or gone, is told loudly with what to do next: what it would have brought never comes by itself.
-//! The slots of Debezium have the names of the connectors' files; that of the event router is only watched once it was
+//! The slots of Debezium have the names of the connectors' files; that of the event router is only missed once it was
 //! seen, as a deployment may do without the read model.
+//!
+//! Watched is each that is there, whatever sources run here: one that nobody reads any more keeps log for ever. It is a
+//! notice, with the command that removes it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 use sqlx::PgConnection;
+use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::{
-    RelayConfig, RelayError, Way, metrics,
+    Notice, RelayConfig, RelayError, Way, metrics,
     probe::{Probes, ends},
     source::session::within,
 };
 
 /// A slot as the server has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SlotStatus {
     /// Its name.
     pub name: String,
     /// Somebody reads from it.
     pub active: bool,
+    /// For how long nobody has, as far as that is known: the server says so from PostgreSQL 17 on.
+    pub idle_seconds: Option<f64>,
     /// `reserved`, `extended`, `unreserved` or `lost`; none where there is no such slot.
     pub wal_status: Option<String>,
     /// Write-ahead log that the server keeps for it.
@@ -35,10 +42,16 @@ pub struct SlotStatus {
     pub needed: bool,
 }
 
-/// The slots of this relay's ways.
+/// The slots of our making.
 pub(crate) struct Slots {
     wanted: Vec<Wanted>,
+    /// A slot may be without a reader for so long.
+    patience: Duration,
     troubles: BTreeMap<String, String>,
+    /// Since when we know that nobody reads.
+    idle: BTreeMap<String, Instant>,
+    /// Measured at the last look, so that what is removed does not keep its last figures.
+    measured: Vec<String>,
 }
 
 struct Wanted {
@@ -46,6 +59,12 @@ struct Wanted {
     way: Way,
     /// It was there once.
     seen: bool,
+}
+
+/// What a look has found.
+pub(crate) struct Look {
+    pub slots: Vec<SlotStatus>,
+    pub notices: Vec<Notice>,
 }
 
 impl Slots {
@@ -60,18 +79,17 @@ impl Slots {
         let debezium =
             debezium.into_iter().filter(|(_, _, with)| ways.contains(with)).map(|(name, way, _)| (name, way));
         let wanted = wal.chain(debezium).map(|(name, way)| Wanted { name: name.to_owned(), way, seen: false });
-        Self { wanted: wanted.collect(), troubles: BTreeMap::new() }
+        Self {
+            wanted: wanted.collect(),
+            patience: config.unread_after,
+            troubles: BTreeMap::new(),
+            idle: BTreeMap::new(),
+            measured: Vec::new(),
+        }
     }
 
     /// Looks at them, and says what has changed.
-    pub(crate) async fn look(
-        &mut self,
-        connection: &mut PgConnection,
-        probes: &Probes,
-    ) -> Result<Vec<SlotStatus>, RelayError> {
-        if self.wanted.is_empty() {
-            return Ok(Vec::new());
-        }
+    pub(crate) async fn look(&mut self, connection: &mut PgConnection, probes: &Probes) -> Result<Look, RelayError> {
         let names: Vec<_> = self.wanted.iter().map(|wanted| wanted.name.clone()).collect();
         let mut found = look(connection, &names).await?;
         let mut slots = Vec::new();
@@ -79,11 +97,62 @@ impl Slots {
             let slot = found.remove(&wanted.name);
             wanted.seen |= slot.is_some();
             let Some(slot) = wanted.judge(slot, probes) else { continue };
-            measure(&slot);
             tell(&mut self.troubles, &slot, wanted.seen);
             slots.push(slot);
         }
-        Ok(slots)
+        slots.extend(found.into_values());
+        self.count_idle(&mut slots);
+        self.measure(&slots);
+        let notices = slots.iter().filter_map(|slot| slot.unread(self.patience)).collect();
+        Ok(Look { slots, notices })
+    }
+
+    /// Where the server does not say for how long nobody has read, it is so since we know.
+    fn count_idle(&mut self, slots: &mut [SlotStatus]) {
+        let now = Instant::now();
+        let is_idle = |slot: &&mut SlotStatus| !slot.active && slot.wal_status.is_some();
+        let mut idle = BTreeMap::new();
+        for slot in slots.iter_mut().filter(is_idle) {
+            let since = self.idle.get(&slot.name).copied().unwrap_or(now);
+            slot.idle_seconds.get_or_insert((now - since).as_secs_f64());
+            idle.insert(slot.name.clone(), since);
+        }
+        self.idle = idle;
+    }
+
+    fn measure(&mut self, slots: &[SlotStatus]) {
+        let gone = std::mem::take(&mut self.measured).into_iter();
+        for name in gone.filter(|name| !slots.iter().any(|slot| slot.name == *name)) {
+            measure(&SlotStatus { name, ..SlotStatus::default() });
+        }
+        for slot in slots {
+            measure(slot);
+            self.measured.push(slot.name.clone());
+        }
+    }
+}
+
+impl SlotStatus {
+    /// What to say of one that nobody reads; nothing if somebody does, or did until a moment ago.
+    fn unread(&self, patience: Duration) -> Option<Notice> {
+        let idle = Duration::try_from_secs_f64(self.idle_seconds?).ok().filter(|idle| *idle >= patience)?;
+        let (name, idle) = (&self.name, Duration::from_secs(idle.as_secs()));
+        let notice = if self.wal_status.as_deref() == Some("lost") {
+            format!("the server gave up the replication slot {name}, which nobody has read for {idle:?}")
+        } else {
+            let megabytes = self.retained_bytes / 1_000_000;
+            format!(
+                "nobody has read the replication slot {name} for {idle:?}, and {megabytes} MB of log are kept for it"
+            )
+        };
+        let remedy = match name.strip_prefix("roomcast_") {
+            Some(kind @ ("rows" | "events" | "messages")) => format!(
+                "start Kafka Connect with the connector roomcast-{kind}, or remove both with `roomcast connectors remove \
+                 {kind}`; where there is no Kafka Connect any more, `roomcast slots remove {name}`"
+            ),
+            _ => format!("start the relay that reads it, or remove it with `roomcast slots remove {name}`"),
+        };
+        Some(Notice { about: format!("slot {name}"), notice, remedy })
     }
 }
 
@@ -120,19 +189,24 @@ impl Wanted {
     }
 }
 
+/// Those of these names, and whatever else in this database is called as we call them.
 async fn look(connection: &mut PgConnection, names: &[String]) -> Result<BTreeMap<String, SlotStatus>, RelayError> {
+    // As JSON, since a server before 17 has no such column.
     let found = sqlx::query!(
         r#"select slot_name::text as "name!", active as "active!", wal_status,
                   coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint as "retained!",
-                  coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn), 0)::bigint as "unconfirmed!"
-             from pg_replication_slots
-            where slot_name::text = any($1) and database = current_database()"#,
+                  coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn), 0)::bigint as "unconfirmed!",
+                  extract(epoch from clock_timestamp() - (to_jsonb(s) ->> 'inactive_since')::timestamptz)::float8 as idle
+             from pg_replication_slots s
+            where (slot_name::text = any($1) or slot_name ^@ 'roomcast_') and slot_type = 'logical' and not temporary
+              and database = current_database()"#,
         names,
     );
     let found = within(found.fetch_all(connection)).await?.into_iter().map(|row| {
         let slot = SlotStatus {
             name: row.name.clone(),
             active: row.active,
+            idle_seconds: row.idle,
             wal_status: row.wal_status,
             retained_bytes: row.retained,
             unconfirmed_bytes: row.unconfirmed,
@@ -151,6 +225,7 @@ fn measure(slot: &SlotStatus) {
         gauge(metrics::WAL_LAG_BYTES).set(slot.unconfirmed_bytes as f64);
     }
     gauge(metrics::SLOT_ACTIVE).set(f64::from(u8::from(slot.active)));
+    gauge(metrics::SLOT_IDLE).set(slot.idle_seconds.unwrap_or(0.0));
     gauge(metrics::SLOT_USABLE).set(f64::from(u8::from(slot.trouble.is_none())));
 }
 

@@ -48,7 +48,7 @@ pub struct RelayStatus {
     pub last_error: Option<String>,
     /// Each source that runs here.
     pub sources: Vec<SourceStatus>,
-    /// The replication slots that these sources live on, and what is wrong with them.
+    /// The replication slots of our making, and what is wrong with those that these sources live on.
     pub slots: Vec<SlotStatus>,
     /// The ways that end at these sources, and at the read model: what was sent, and what came through.
     pub probes: Vec<ProbeStatus>,

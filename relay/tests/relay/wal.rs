@@ -279,6 +279,33 @@ async fn a_slot_that_the_server_gave_up_is_made_anew_and_one_of_debezium_is_told
 }
 
 #[tokio::test]
+async fn a_slot_of_ours_that_nobody_reads_is_a_notice_whatever_runs_here() {
+    let server = testkit::private_server().await;
+    let db = testkit::database_on(&server.url("postgres"), &MIGRATOR).await;
+    for name in ["roomcast_rows", "roomcast_wal", "a_strangers"] {
+        let create = sqlx::query("select pg_create_logical_replication_slot($1, 'pgoutput')");
+        create.bind(name).execute(&db.pool).await.unwrap();
+    }
+    let hurried = |config| RelayConfig { unread_after: Duration::from_millis(500), ..config };
+    let about = |status: &relay::RelayStatus| -> Vec<String> {
+        status.notices.iter().map(|notice| notice.about.clone()).collect()
+    };
+    // Neither Kafka nor the log is read here.
+    let relay = Running::start(hurried(config(&db)), Recorder::new()).await;
+    relay.until(|status| about(status) == ["slot roomcast_rows", "slot roomcast_wal"]).await;
+    let status = relay.handle.status();
+    assert!(status.is_ready(), "{status:?}");
+    assert!(status.notices[0].remedy.contains("`roomcast slots remove roomcast_rows`"), "{:?}", status.notices);
+    relay.stop().await;
+
+    let relay = Running::start_beside(hurried(wal_config(&db, "roomcast_wal")), Recorder::new());
+    relay.until(|status| about(status) == ["slot roomcast_rows"]).await;
+    drop_slot(&db.pool, "roomcast_rows").await;
+    relay.until(|status| status.notices.is_empty()).await;
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn an_idle_relay_on_a_busy_database_keeps_no_log() {
     let (db, name) = (database().await, slot_name());
     let relay = Running::start_beside(wal_config(&db, &name), Recorder::new());

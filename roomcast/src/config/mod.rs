@@ -61,6 +61,8 @@ pub enum Role {
     Connectors(Connectors),
     /// Makes a room list of Debezium's events: runs its consumer, shows how far it is, makes it anew
     ReadModel(ReadModel),
+    /// Shows or removes replication slots, each of which makes PostgreSQL keep log until somebody has read it
+    Slots(Slots),
     /// Lists, shows, replays or discards rows that could not be delivered
     DeadLetters(DeadLetters),
     /// Asks a running process whether it is ready, and exits with 0 or 1
@@ -230,6 +232,30 @@ pub enum ModeAction {
     Set {
         /// api, outbox, cdc, api_cdc, message or wal
         mode: protocol::Mode,
+    },
+}
+
+/// Settings of `roomcast slots`.
+#[derive(Args, Debug, Clone)]
+pub struct Slots {
+    /// Whose.
+    #[command(flatten)]
+    pub database: Running,
+    /// What to do.
+    #[command(subcommand)]
+    pub action: SlotAction,
+}
+
+/// What to do with replication slots.
+#[derive(Subcommand, Debug, Clone)]
+pub enum SlotAction {
+    /// Each logical slot of the database, who reads it, and how much log it keeps
+    List,
+    /// Remove slots that nobody reads; what is older than the next one reaches people from the timeline
+    Remove {
+        /// As `list` prints them
+        #[arg(required = true)]
+        names: Vec<String>,
     },
 }
 

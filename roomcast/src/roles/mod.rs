@@ -11,6 +11,7 @@ mod migrate;
 mod mode;
 mod read_model;
 mod relay;
+mod slots;
 
 use sqlx::PgPool;
 
@@ -30,6 +31,7 @@ pub async fn run(role: Role, lifecycle: &Lifecycle) -> anyhow::Result<()> {
         Role::Mode(settings) => mode::run(settings).await,
         Role::Connectors(settings) => connectors::run(settings).await,
         Role::ReadModel(settings) => read_model::run(settings, lifecycle).await,
+        Role::Slots(settings) => slots::run(settings).await,
         Role::DeadLetters(settings) => dead_letters::run(settings).await,
         Role::Health(settings) => health::run(&settings).await,
     }
