@@ -1,7 +1,8 @@
 //! The words that every part of Roomcast shares: ids, channels, positions, rows, publications and events.
 //!
-//! Only data and its JSON, and what every part has to see alike: which refusals of PostgreSQL pass, and how a trouble is
-//! told. What is parsed here is trusted inside; nothing here talks to a database or a socket.
+//! Only data and its JSON, and what every part has to see alike: which refusals of PostgreSQL pass, how a trouble is told,
+//! how long a connection may be [silent](silence). What is parsed here is trusted inside; nothing here talks to a database
+//! or a socket.
 
 mod channel;
 mod command;
@@ -12,6 +13,7 @@ mod mode;
 mod partition;
 mod position;
 mod refusal;
+pub mod silence;
 pub mod token;
 
 pub use channel::{Channel, ChannelError};

@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start_logging(&cli.log);
+    protocol::silence::set(cli.silence);
     match run(cli.role()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -2,14 +2,11 @@
 
 use std::{str::FromStr, time::Duration};
 
-use protocol::PARTITIONS;
+use protocol::{PARTITIONS, silence};
 use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
 use tokio::time::timeout;
 
 use crate::RelayError;
-
-/// No statement of the relay needs a hundredth of it. A server that is gone without a word is noticed by it.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Bound to index scans: plans made while the outbox is empty are cached, and a sequential scan in one of them would
 /// read every dead row from then on. Only an index scan marks dead entries for reuse.
@@ -19,14 +16,25 @@ const PLANS: [(&str, &str); 4] =
 /// A deletion that a crash of the server forgets only repeats a row.
 const COMMITS: [(&str, &str); 1] = [("synchronous_commit", "off")];
 
-/// A machine that vanishes gives its locks back after about eleven seconds, not after two hours.
-const KEEPALIVE: [(&str, &str); 3] =
-    [("tcp_keepalives_idle", "5"), ("tcp_keepalives_interval", "2"), ("tcp_keepalives_count", "3")];
+/// How often the server asks a machine that does not answer.
+const TRIES: u64 = 3;
 
 /// How to reach the database, under this name in `pg_stat_activity`.
 pub(crate) fn options(database_url: &str, name: &str) -> Result<PgConnectOptions, sqlx::Error> {
     let options = PgConnectOptions::from_str(database_url)?.application_name(name);
-    Ok(options.options(PLANS).options(COMMITS).options(KEEPALIVE).disable_statement_logging())
+    Ok(options.options(PLANS).options(COMMITS).options(keepalive(silence::bound())).disable_statement_logging())
+}
+
+/// A machine that vanishes gives its locks back within the bound, not after two hours: 5 s and three times 2 s of 15 s.
+fn keepalive(bound: Duration) -> [(&'static str, String); 4] {
+    let idle = (bound.as_secs() / 3).max(1);
+    let interval = (idle / 2).max(1);
+    [
+        ("tcp_keepalives_idle", idle.to_string()),
+        ("tcp_keepalives_interval", interval.to_string()),
+        ("tcp_keepalives_count", TRIES.to_string()),
+        ("tcp_user_timeout", bound.as_millis().to_string()),
+    ]
 }
 
 /// Opens a session, under this name in `pg_stat_activity`.
@@ -35,11 +43,13 @@ pub(crate) async fn open(database_url: &str, name: &str) -> Result<PgConnection,
     within(options.connect()).await
 }
 
-/// Runs a statement, but not for ever. After a time-out the session must be dropped: its answer may still come.
+/// Runs a statement, but not for ever: no statement of the relay needs a hundredth of the bound. After a time-out the
+/// session must be dropped: its answer may still come.
 pub(crate) async fn within<T>(statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, RelayError> {
-    match timeout(PATIENCE, statement).await {
+    let bound = silence::bound();
+    match timeout(bound, statement).await {
         Ok(result) => Ok(result?),
-        Err(_) => Err(RelayError::DatabaseSilent(PATIENCE)),
+        Err(_) => Err(RelayError::DatabaseSilent(bound)),
     }
 }
 
@@ -58,5 +68,21 @@ pub(crate) async fn check_schema(connection: &mut PgConnection) -> Result<(), Re
     match within(count.fetch_one(&mut *connection)).await? {
         PARTITIONS => Ok(()),
         database => Err(RelayError::PartitionCount { database, program: PARTITIONS }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_lets_go_of_a_vanished_machine_within_the_bound() {
+        for seconds in [4, 15, 60, 600] {
+            let settings = keepalive(Duration::from_secs(seconds));
+            let number = |name: &str| settings.iter().find(|(key, _)| *key == name).unwrap().1.parse::<u64>().unwrap();
+            let gone =
+                number("tcp_keepalives_idle") + number("tcp_keepalives_interval") * number("tcp_keepalives_count");
+            assert!(gone <= seconds, "{settings:?}");
+        }
     }
 }

@@ -1,14 +1,17 @@
 //! Hears NOTIFY from other processes and wakes the workers of this one. Where LISTEN is not possible, it says so once
 //! and keeps trying; the poll carries on meanwhile.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use protocol::Partition;
+use protocol::{Partition, silence};
 use sqlx::{
     Executor,
     postgres::{PgListener, PgPoolOptions},
 };
-use tokio::{select, time::sleep};
+use tokio::{
+    select,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -19,9 +22,6 @@ use crate::{
     source::session::{self, within},
     status::State,
 };
-
-/// A connection over which nothing comes may be dead without a word: it is asked this often.
-const PROBE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Listener {
     pub config: Arc<RelayConfig>,
@@ -79,8 +79,8 @@ impl Listener {
             // try_recv is cancel-safe: it takes nothing from its buffer before a message is whole.
             let heard = select! {
                 heard = listener.try_recv() => heard,
-                () = sleep(PROBE) => match within(listener.execute("select")).await {
-                    Ok(_) => continue,
+                () = sleep(silence::half()) => match ask(listener).await {
+                    Ok(()) => continue,
                     Err(error) => return error,
                 },
             };
@@ -99,5 +99,13 @@ impl Listener {
                 Err(_) => self.wakeup.wake_all(),
             }
         }
+    }
+}
+
+/// A connection over which nothing comes may be dead without a word. What is heard meanwhile is kept for later.
+async fn ask(listener: &mut PgListener) -> Result<(), RelayError> {
+    match timeout(silence::half(), listener.execute("select")).await {
+        Ok(answered) => Ok(answered.map(drop)?),
+        Err(_) => Err(RelayError::DatabaseSilent(silence::bound())),
     }
 }

@@ -18,7 +18,7 @@ pub use engine::{Engine, EngineSettings};
 pub use read_model::{ReadModel, ReadModelAction, ReadModelOf, ReadModelRun};
 use secret::DEMO_SECRET;
 pub use secret::{Secret, Secrets, check_secrets};
-use value::{duration, hubs, origin};
+use value::{duration, hubs, origin, silence};
 
 use crate::telemetry::LogSettings;
 
@@ -33,6 +33,10 @@ pub struct Cli {
     /// How the log looks.
     #[command(flatten)]
     pub log: LogSettings,
+    /// How long a connection to PostgreSQL, to Kafka or to another process may say nothing until it counts as dead and is
+    /// made anew: from 1s to 10m (see docs/silence.md)
+    #[arg(long, env = "ROOMCAST_SILENCE", default_value = "15s", value_parser = silence, global = true, help_heading = "Connections")]
+    pub silence: Duration,
 }
 
 impl Cli {
@@ -470,10 +474,21 @@ mod tests {
             (["relay", "--hub", "dns+http://hubs"], "--hub"),
             (["hub", "--engine", "kafka"], "--engine"),
             (["relay", "--api-key", "file:/is/not/there"], "--api-key"),
+            (["hub", "--silence", "500ms"], "--silence"),
+            (["demo", "--silence", "11m"], "--silence"),
+            (["relay", "--silence", "15"], "--silence"),
         ] {
             let error = Cli::try_parse_from(["roomcast"].iter().chain(&args)).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn the_bound_on_silence_is_the_same_for_every_role_and_its_default_that_of_the_library() {
+        let bound = |args: &[&str]| Cli::try_parse_from([&["roomcast"], args].concat()).unwrap().silence;
+        assert_eq!(bound(&[]), protocol::silence::DEFAULT);
+        assert_eq!(bound(&["--silence", "2s"]), Duration::from_secs(2));
+        assert_eq!(bound(&["relay", "--database-url", "x", "--silence", "1m"]), Duration::from_mins(1));
     }
 
     #[test]

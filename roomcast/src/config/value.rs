@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use protocol::silence::{LONGEST, SHORTEST};
+
 /// `250ms`, `5s`, `2m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -14,6 +16,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         _ => Err(format!("\"{text}\" needs a unit: ms, s or m")),
     }
     .and_then(|duration| if duration.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(duration) })
+}
+
+/// A duration that is of use as [`protocol::silence`].
+pub(super) fn silence(text: &str) -> Result<Duration, String> {
+    let bound = duration(text)?;
+    if (SHORTEST..=LONGEST).contains(&bound) {
+        Ok(bound)
+    } else {
+        Err(format!("ROOMCAST_SILENCE must be from {SHORTEST:?} to {} minutes", LONGEST.as_secs() / 60))
+    }
 }
 
 /// `http://host:port`, without a path.
