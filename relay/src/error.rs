@@ -95,6 +95,12 @@ pub enum RelayError {
     /// The stream of the write-ahead log ended, or the slot was taken from us.
     #[error("the stream of the write-ahead log ended")]
     StreamEnded,
+    /// The server said nothing, although it should have, or does not let us in.
+    #[error("the server of the write-ahead log has said nothing for {0:?}")]
+    LogSilent(Duration),
+    /// The server answers, and what was written does not come.
+    #[error("no change has come from the write-ahead log for {0:?}, although a probe was written")]
+    LogIdle(Duration),
     /// The write-ahead log had something that this program cannot read.
     #[error("the write-ahead log is not readable: {0}")]
     Malformed(#[from] Malformed),

@@ -96,6 +96,8 @@ pub(crate) struct Probes {
 struct Inner {
     came: BTreeMap<Way, OffsetDateTime>,
     known: BTreeMap<Way, Known>,
+    /// Since when a probe of this way is known to be sent and not seen.
+    unanswered: BTreeMap<Way, Instant>,
     trouble: Option<String>,
 }
 
@@ -104,6 +106,8 @@ struct Known {
     sent_at: Option<OffsetDateTime>,
     seen_at: Option<OffsetDateTime>,
     took: Option<f64>,
+    /// Nobody has seen the one that was sent last.
+    unanswered: bool,
     /// The same moment as `seen_at`, by our own clock.
     seen: Option<Instant>,
 }
@@ -170,8 +174,29 @@ impl Probes {
 
     /// A source has read this.
     pub(crate) fn came(&self, probe: Probe) {
-        self.lock().came.insert(probe.way, probe.sent_at);
+        let mut inner = self.lock();
+        inner.came.insert(probe.way, probe.sent_at);
+        inner.unanswered.remove(&probe.way);
+        drop(inner);
         self.came.notify_one();
+    }
+
+    /// For how long a probe of this way has been waited for.
+    pub(crate) fn unanswered(&self, way: Way) -> Option<Duration> {
+        self.lock().unanswered.get(&way).map(Instant::elapsed)
+    }
+
+    fn knows(&self, known: BTreeMap<Way, Known>) {
+        let mut inner = self.lock();
+        let now = Instant::now();
+        for (way, known) in &known {
+            if known.unanswered {
+                inner.unanswered.entry(*way).or_insert(now);
+            } else {
+                inner.unanswered.remove(way);
+            }
+        }
+        inner.known = known;
     }
 
     /// All ways that end here, and the read model's if its probes are sent from here.
@@ -282,7 +307,7 @@ impl Prober {
                 ::metrics::gauge!(metrics::PROBE_AGE, "source" => way.as_str()).set(seen.elapsed().as_secs_f64());
             }
         }
-        self.probes.lock().known = known;
+        self.probes.knows(known);
         Ok(())
     }
 }
@@ -314,6 +339,7 @@ pub(crate) async fn note(connection: &mut PgConnection, came: BTreeMap<Way, Offs
 async fn known(connection: &mut PgConnection) -> Result<BTreeMap<Way, Known>, RelayError> {
     let rows = sqlx::query!(
         r#"select source, sent_at, seen_at, extract(epoch from seen_at - seen_sent_at)::float8 as took,
+                  coalesce(sent_at > seen_sent_at, sent_at is not null) as "unanswered!",
                   greatest(extract(epoch from clock_timestamp() - seen_at), 0)::float8 as age
              from probes"#
     );
@@ -323,7 +349,8 @@ async fn known(connection: &mut PgConnection) -> Result<BTreeMap<Way, Known>, Re
             // `greatest` ignores a null: without `seen_at` there is no age.
             let age = row.seen_at.and(row.age).and_then(|age| Duration::try_from_secs_f64(age).ok());
             let seen = age.and_then(|age| Instant::now().checked_sub(age));
-            Some((Way::named(&row.source)?, Known { sent_at: row.sent_at, seen_at: row.seen_at, took: row.took, seen }))
+            let (sent_at, seen_at, took, unanswered) = (row.sent_at, row.seen_at, row.took, row.unanswered);
+            Some((Way::named(&row.source)?, Known { sent_at, seen_at, took, unanswered, seen }))
         })
         .collect())
 }

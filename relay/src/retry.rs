@@ -46,6 +46,8 @@ pub(crate) fn decide(error: &RelayError) -> Decision {
         | RelayError::DatabaseSilent(_)
         | RelayError::Replication(_)
         | RelayError::StreamEnded
+        | RelayError::LogSilent(_)
+        | RelayError::LogIdle(_)
         | RelayError::Malformed(_)
         | RelayError::Kafka(_)
         | RelayError::KafkaSilent(_)

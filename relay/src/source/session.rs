@@ -26,7 +26,7 @@ pub(crate) fn options(database_url: &str, name: &str) -> Result<PgConnectOptions
 }
 
 /// A machine that vanishes gives its locks back within the bound, not after two hours: 5 s and three times 2 s of 15 s.
-fn keepalive(bound: Duration) -> [(&'static str, String); 4] {
+pub(crate) fn keepalive(bound: Duration) -> [(&'static str, String); 4] {
     let idle = (bound.as_secs() / 3).max(1);
     let interval = (idle / 2).max(1);
     [

@@ -142,7 +142,7 @@ impl WalSource {
         let mut connection = session::open(url, "roomcast relay wal").await?;
         session::check_schema(&mut connection).await?;
         slot::check(&mut connection, &self.config).await?;
-        let mut standby = false;
+        let mut waited_for = None;
         loop {
             match slot::look(&mut connection, &self.config.slot).await? {
                 Slot::Missing => self.make_slot(&mut connection, lanes, carried).await?,
@@ -155,15 +155,21 @@ impl WalSource {
                     Err(RelayError::Replication(error)) if is_held(&error) => {}
                     started => return Ok((connection, started?)),
                 },
-                Slot::Held(_) => {}
-            }
-            if !std::mem::replace(&mut standby, true) {
-                info!("another relay reads the slot: standing by");
-                self.carrier.state.is_at(READER, Phase::StandingBy);
-                self.carrier.state.recovered(READER);
+                Slot::Held(_, pid) => {
+                    if waited_for.replace(pid) != Some(pid) {
+                        self.stand_by(pid);
+                    }
+                }
             }
             sleep(self.config.standby_interval).await;
         }
+    }
+
+    /// Another relay reads, or the server does not know yet that its reader is gone.
+    fn stand_by(&self, pid: i32) {
+        info!(pid, "the slot is still active for pid {pid} of the server; waiting until it is free");
+        self.carrier.state.is_at(READER, Phase::StandingBy);
+        self.carrier.state.recovered(READER);
     }
 
     async fn open(&self, address: stream::Address, lanes: &Lanes) -> Result<Stream, RelayError> {
@@ -196,7 +202,7 @@ impl WalSource {
         loop {
             ticks.tick().await;
             match slot::look(&mut connection, &self.config.slot).await? {
-                Slot::Held(kept) => self.tell(kept),
+                Slot::Held(kept, _) => self.tell(kept),
                 Slot::Missing | Slot::Lost | Slot::Free(_) => return Err(RelayError::StreamEnded),
             }
         }

@@ -15,8 +15,8 @@ pub(super) enum Slot {
     Missing,
     /// The server gave it up (`wal_status` lost): what it would have to send is removed.
     Lost,
-    /// Somebody reads from it.
-    Held(Kept),
+    /// The server's process with this number sends it to somebody, or still believes so.
+    Held(Kept, i32),
     /// Anybody may take it.
     Free(Kept),
 }
@@ -33,7 +33,7 @@ pub(super) struct Kept {
 /// Looks at the slot.
 pub(super) async fn look(connection: &mut PgConnection, name: &str) -> Result<Slot, RelayError> {
     let found = sqlx::query!(
-        r#"select active as "active!", coalesce(wal_status = 'lost', false) as "lost!",
+        r#"select active_pid, coalesce(wal_status = 'lost', false) as "lost!",
                   database is not distinct from current_database() and plugin = 'pgoutput' as "ours!",
                   coalesce(database::text, 'the whole server') as "database!",
                   coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint as "retained!",
@@ -46,10 +46,10 @@ pub(super) async fn look(connection: &mut PgConnection, name: &str) -> Result<Sl
         return Err(RelayError::ForeignSlot { slot: name.to_owned(), database: found.database });
     }
     let kept = Kept { retained: found.retained, unconfirmed: found.unconfirmed };
-    Ok(match (found.lost, found.active) {
+    Ok(match (found.lost, found.active_pid) {
         (true, _) => Slot::Lost,
-        (false, true) => Slot::Held(kept),
-        (false, false) => Slot::Free(kept),
+        (false, Some(pid)) => Slot::Held(kept, pid),
+        (false, None) => Slot::Free(kept),
     })
 }
 

@@ -1,15 +1,19 @@
 //! The stream of changes from the slot: hands rows to their lanes, and confirms to the server what the ledger says.
+//!
+//! A server that has nothing to tell says so every now and then. One that does not is gone, whatever the connection looks
+//! like: the stream ends at the bound ([`silence`]), and the next one is opened.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use percent_encoding::percent_decode_str;
 use pgwire_replication::{FeedbackObserver, Lsn, ReplicationClient, ReplicationConfig, ReplicationEvent};
-use protocol::{Mode, Partition};
+use protocol::{Mode, Partition, silence};
 use sqlx::{ConnectOptions, postgres::PgSslMode};
 use time::OffsetDateTime;
 use tokio::{
     select,
     sync::{Notify, watch},
+    time::{Instant, interval, timeout},
 };
 
 use super::{
@@ -21,7 +25,7 @@ use crate::{
     RelayError, WalConfig,
     letter_box::Letter,
     metrics,
-    probe::{Probe, Probes},
+    probe::{Probe, Probes, Way},
     source::{
         Row,
         debezium::{self, Announcement, MESSAGE_PREFIX, Reading, Unreadable},
@@ -48,6 +52,10 @@ pub(super) struct Stream {
     transaction: Option<Transaction>,
     messages: bool,
     probes: Arc<Probes>,
+    /// When anything came last, be it a keepalive.
+    heard: Instant,
+    /// When the last change came.
+    carried: Instant,
 }
 
 #[derive(Clone, Copy)]
@@ -77,8 +85,18 @@ pub(super) fn address(database_url: &str, config: &WalConfig) -> Result<Address,
     let replication = ReplicationConfig::new(host, user, password, database, &config.slot, config.publication.as_str())
         .with_port(options.get_port())
         .with_status_interval(config.status_interval)
+        .with_wakeup_interval(silence::bound())
+        .with_options(session_of_the_server())
         .with_application_name("roomcast relay wal");
     Ok(Address { replication, messages: config.messages })
+}
+
+/// The server asks an idle client for a word at half of its own time-out, so it says something itself four times within the
+/// bound. And it lets go of the slot of a client that is gone before the next one comes for it.
+fn session_of_the_server() -> String {
+    let server = [("wal_sender_timeout", silence::half().as_millis().to_string())];
+    let settings = server.into_iter().chain(session::keepalive(silence::bound()));
+    settings.map(|(name, value)| format!("-c {name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
 impl Stream {
@@ -91,8 +109,13 @@ impl Stream {
         });
         let config = address.replication.with_feedback_observer(observer);
         let mut client = ReplicationClient::connect(config).await?;
-        client.wait_started().await?;
+        let Ok(started) = timeout(silence::bound(), client.wait_started()).await else {
+            client.abort();
+            return Err(RelayError::LogSilent(silence::bound()));
+        };
+        started?;
         let standing = lanes.ledger.watch();
+        let now = Instant::now();
         Ok(Self {
             client,
             standing,
@@ -101,22 +124,44 @@ impl Stream {
             transaction: None,
             messages: address.messages,
             probes,
+            heard: now,
+            carried: now,
         })
     }
 
-    /// Reads until the stream breaks.
+    /// Reads until the stream breaks, or is silent.
     pub(super) async fn run(&mut self, lanes: &Lanes) -> Result<(), RelayError> {
+        let mut ticks = interval(silence::bound() / 8);
         loop {
-            // Both are cancel-safe.
+            // All are cancel-safe.
             select! {
                 biased;
                 _ = self.standing.changed() => self.confirm(),
                 event = self.client.recv() => {
                     let event = event?.ok_or(RelayError::StreamEnded)?;
+                    let is_change = !matches!(event, ReplicationEvent::KeepAlive { .. });
                     self.take(event, lanes).await?;
+                    // Afterwards: while a lane is full we do not listen, and nobody is to blame for what we do not hear.
+                    self.heard = Instant::now();
+                    self.carried = if is_change { self.heard } else { self.carried };
                 }
+                _ = ticks.tick() => self.bear(silence::bound()).inspect_err(|_| self.client.abort())?,
             }
         }
+    }
+
+    /// Whether what has not been heard can still be borne. Changes that come without the probes among them are a backlog.
+    fn bear(&self, bound: Duration) -> Result<(), RelayError> {
+        let probed = self.ways().all(|way| self.probes.unanswered(way).is_none_or(|waited| waited < bound));
+        match () {
+            () if self.heard.elapsed() >= bound => Err(RelayError::LogSilent(bound)),
+            () if self.carried.elapsed() >= bound && !probed => Err(RelayError::LogIdle(bound)),
+            () => Ok(()),
+        }
+    }
+
+    fn ways(&self) -> impl Iterator<Item = Way> {
+        [Some(Way::Wal), self.messages.then_some(Way::Message)].into_iter().flatten()
     }
 
     /// Tells the server the last position, so that a relay which stops in order repeats nothing, and lets the slot go.
