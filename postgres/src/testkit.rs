@@ -28,6 +28,9 @@ pub const SERVER_VARIABLE: &str = "ROOMCAST_TEST_DATABASE_URL";
 /// Any number that nothing else locks on the test server.
 const TEMPLATE_LOCK: i64 = 0x726f_6f6d_6361_7374;
 
+/// What tests try that the product does without: transactions of others that are prepared.
+const TEST_SETTINGS: [(&str, &str); 1] = [("max_prepared_transactions", "8")];
+
 /// A database of one test's own.
 #[derive(Debug, Clone)]
 pub struct TestDatabase {
@@ -89,7 +92,8 @@ pub fn temporary_server() -> Result<Server, Error> {
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .tempdir_in(Directories::scratch())
         .map_err(|source| Error::Io { what: "create a temporary directory".to_owned(), source })?;
-    let options = Options::temporary(directory.path());
+    let settings = TEST_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let options = Options { settings, ..Options::temporary(directory.path()) };
     let server = Server::start(&binaries()?, &options)?;
     let _ = directory.keep(); // the server removes it
     Ok(server)

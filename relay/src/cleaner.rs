@@ -26,24 +26,41 @@ impl Default for CleanerConfig {
     }
 }
 
-/// Prunes one batch. True if there may be more.
-pub(crate) async fn prune(connection: &mut PgConnection, config: CleanerConfig) -> Result<bool, RelayError> {
+/// What one batch was.
+pub(crate) struct Pruned {
+    /// The highest id that is gone.
+    pub upto: i64,
+    /// There may be more.
+    pub more: bool,
+}
+
+/// Prunes one batch of the rows behind `after`.
+pub(crate) async fn prune(
+    connection: &mut PgConnection,
+    config: CleanerConfig,
+    after: i64,
+) -> Result<Pruned, RelayError> {
     let limit = i64::from(config.batch_size);
     let too_old = OffsetDateTime::now_utc() - config.age;
     // Ids follow time closely enough: only the lowest are looked at, so a young table costs one small index scan.
     let pruned = sqlx::query!(
-        "delete from chat_cdc where id in (
-             select id from chat_cdc
-              where id <= (select max(id) from (select id from chat_cdc order by id limit $1) lowest)
-                and created_at < $2
-                for update skip locked)",
+        r#"with gone as (
+               delete from chat_cdc where id in (
+                   select id from chat_cdc
+                    where id > $3
+                      and id <= (select max(id) from (select id from chat_cdc where id > $3 order by id limit $1) lowest)
+                      and created_at < $2
+                      for update skip locked)
+               returning id)
+           select count(*) as "rows!", coalesce(max(id), $3) as "upto!" from gone"#,
         limit,
         too_old,
+        after,
     );
-    let pruned = within(pruned.execute(connection)).await?.rows_affected();
-    if pruned > 0 {
-        ::metrics::counter!(metrics::CDC_PRUNED).increment(pruned);
-        debug!(rows = pruned, "pruned {pruned} rows of chat_cdc");
+    let pruned = within(pruned.fetch_one(connection)).await?;
+    if pruned.rows > 0 {
+        ::metrics::counter!(metrics::CDC_PRUNED).increment(pruned.rows.unsigned_abs());
+        debug!(rows = pruned.rows, "pruned {} rows of chat_cdc", pruned.rows);
     }
-    Ok(pruned >= u64::from(config.batch_size))
+    Ok(Pruned { upto: pruned.upto, more: pruned.rows >= limit })
 }

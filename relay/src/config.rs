@@ -21,6 +21,8 @@ pub struct RelayConfig {
     pub cleaner: Option<CleanerConfig>,
     /// The outbox is vacuumed after so many deletions by this relay, at most every 5 seconds.
     pub vacuum_after: u64,
+    /// How long somebody may hold a snapshot before it is a notice.
+    pub snapshot_notice: Duration,
     /// How often a probe is sent along each way; one that brought none for six times as long does not work.
     pub probe_interval: Duration,
     /// A replication slot that nobody has read for so long is told as one that nobody reads.
@@ -59,6 +61,7 @@ impl RelayConfig {
             kafka: None,
             cleaner: Some(CleanerConfig::default()),
             vacuum_after: 20_000,
+            snapshot_notice: Duration::from_mins(5),
             probe_interval: Duration::from_secs(5),
             unread_after: Duration::from_secs(15),
             largest_payload: 1024 * 1024,

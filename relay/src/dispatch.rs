@@ -4,7 +4,7 @@
 //! again is settled. What stands behind it comes again too, even if the destination accepted it: otherwise the refused
 //! row would arrive after its successors for good. The repeats are the destination's to drop.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use protocol::{Command, Partition};
 use tokio::time::timeout;
@@ -28,6 +28,15 @@ pub(crate) struct Outcome {
     pub retried: usize,
     /// The destination failed as a whole; `held` has the partitions of the batch.
     pub unreachable: bool,
+}
+
+impl Outcome {
+    /// The rows that come again.
+    pub(crate) fn left<'a>(&self, rows: &'a [Row]) -> impl Iterator<Item = &'a Row> {
+        let dead = self.dead.iter().map(|(index, _)| index);
+        let settled: HashSet<usize> = self.delivered.iter().chain(dead).copied().collect();
+        rows.iter().enumerate().filter(move |(index, _)| !settled.contains(index)).map(|(_, row)| row)
+    }
 }
 
 /// The way to the destination.

@@ -86,7 +86,7 @@ pub enum RelayError {
     },
     /// The tables are not there.
     #[error(
-        "the database has not all of chat_outbox, chat_cdc, dead_letters, carriers, probes and partition_count(): run `roomcast migrate`"
+        "the database has not all of chat_outbox, chat_cdc, dead_letters, carriers, probes, outbox_floors and partition_count(): run `roomcast migrate`"
     )]
     NotMigrated,
     /// The stream of the write-ahead log failed, or the way to it.

@@ -14,9 +14,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{
-    RelayConfig, RelayError, carriers, cleaner, metrics,
+    RelayConfig, RelayError, carriers,
+    cleaner::{self, Pruned},
+    metrics,
     slots::{Look, Slots},
+    snapshots::Snapshots,
     source::{
+        floor::Ground,
         outbox::{self, Lag, Letters},
         session,
     },
@@ -43,24 +47,41 @@ const TELL: Duration = Duration::from_secs(5);
 /// Batches pruned in one look at most, so that a large table is pruned slowly rather than felt.
 const PRUNES: usize = 5;
 
+/// A snapshot that is held for longer leaves enough dead rows to be felt.
+const LONG: Duration = Duration::from_mins(1);
+
 /// How long a stop may take to say that nothing is carried here any more. Who says nothing is forgotten, too.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Housekeeping {
     config: Arc<RelayConfig>,
     state: Arc<State>,
+    ground: Arc<Ground>,
     /// Our name in `carriers`.
     instance: String,
     slots: Slots,
+    snapshots: Snapshots,
+    /// The last id of `chat_cdc` that was pruned, where dead rows are kept from being removed.
+    pruned: i64,
     told: Vec<String>,
     next_tell: Instant,
 }
 
 impl Housekeeping {
-    pub(crate) fn new(config: Arc<RelayConfig>, state: Arc<State>) -> Self {
+    pub(crate) fn new(config: Arc<RelayConfig>, state: Arc<State>, ground: Arc<Ground>) -> Self {
         let instance = format!("{:016x}", rand::random::<u64>());
         let slots = Slots::new(&config);
-        Self { config, state, instance, slots, told: Vec::new(), next_tell: Instant::now() }
+        Self {
+            config,
+            state,
+            ground,
+            instance,
+            slots,
+            snapshots: Snapshots::default(),
+            pruned: 0,
+            told: Vec::new(),
+            next_tell: Instant::now(),
+        }
     }
 
     /// Runs until `shutdown`. A failure only means that the next look opens another connection.
@@ -96,6 +117,7 @@ impl Housekeeping {
         let Look { slots, notices } = self.slots.look(connection, self.state.probes()).await?;
         self.state.has_slots(slots);
         self.state.notices("slots", notices);
+        self.snapshots.look(connection, &self.state, self.config.snapshot_notice).await?;
         self.tell(connection).await?;
         self.prune(connection).await
     }
@@ -123,10 +145,16 @@ impl Housekeeping {
         carriers::take_back(&mut connection, &self.instance).await
     }
 
-    async fn prune(&self, connection: &mut PgConnection) -> Result<(), RelayError> {
+    async fn prune(&mut self, connection: &mut PgConnection) -> Result<(), RelayError> {
         if let Some(config) = self.config.cleaner {
+            // While nobody holds a snapshot, the lowest id is where to begin: nothing is in the way, and nothing is left out.
+            if self.state.snapshot_age() < LONG {
+                self.pruned = 0;
+            }
             for _ in 0..PRUNES {
-                if !cleaner::prune(connection, config).await? {
+                let Pruned { upto, more } = cleaner::prune(connection, config, self.pruned).await?;
+                self.pruned = upto;
+                if !more {
                     break;
                 }
             }
@@ -141,7 +169,8 @@ impl Housekeeping {
             return Ok(());
         }
         let numbers: Vec<i16> = owned.iter().map(|partition| partition.0).collect();
-        self.state.lags(outbox::lag(connection, &numbers, COUNTED).await?);
+        let floors = self.ground.floors(&numbers);
+        self.state.lags(outbox::lag(connection, &numbers, &floors, COUNTED).await?);
         // One relay is enough for it, and somebody always has the first partition.
         if owned.contains(&Partition(0)) {
             bury_strays(connection).await?;

@@ -35,6 +35,7 @@ mod probe;
 mod relay;
 mod retry;
 mod slots;
+mod snapshots;
 mod source;
 mod status;
 mod vacuum;

@@ -6,6 +6,11 @@ use ::metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 pub const OUTBOX_ROWS: &str = "roomcast_outbox_rows";
 /// Age of the oldest row that waits in the partitions of this relay.
 pub const OUTBOX_OLDEST_AGE: &str = "roomcast_outbox_oldest_age_seconds";
+/// How often a row of the outbox appeared where none could any more, so that claims began at the lowest id again.
+pub const OUTBOX_BELOW_FLOOR: &str = "roomcast_outbox_below_floor_total";
+/// Age of the oldest snapshot that anybody holds: a session, a prepared transaction, a standby, a slot. While it is held
+/// nothing that died since is removed.
+pub const OLDEST_SNAPSHOT: &str = "roomcast_oldest_snapshot_seconds";
 /// Partitions that this relay carries.
 pub const PARTITIONS_OWNED: &str = "roomcast_relay_partitions";
 /// Rows of a batch, by source; empty claims are not counted.
@@ -61,6 +66,8 @@ pub fn describe() {
     crate::engine::metrics::describe();
     describe_gauge!(OUTBOX_ROWS, Unit::Count, "Rows waiting in the relay's partitions, counted up to 10,000 each");
     describe_gauge!(OUTBOX_OLDEST_AGE, Unit::Seconds, "Age of the oldest row waiting in the relay's partitions");
+    describe_counter!(OUTBOX_BELOW_FLOOR, Unit::Count, "Rows that appeared below the floor of their partition");
+    describe_gauge!(OLDEST_SNAPSHOT, Unit::Seconds, "Age of the oldest snapshot that anybody holds");
     describe_gauge!(PARTITIONS_OWNED, Unit::Count, "Partitions that this relay carries");
     describe_histogram!(BATCH_ROWS, Unit::Count, "Rows of a batch");
     describe_counter!(DELIVERED, Unit::Count, "Rows accepted by the destination");

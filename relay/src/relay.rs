@@ -14,6 +14,7 @@ use crate::{
     letter_box::LetterBox,
     probe::{Prober, Probes},
     source::{
+        floor::{Ground, Surveyor},
         kafka::KafkaSource,
         lane::Carrier,
         wal::{self, WalSource},
@@ -30,6 +31,7 @@ pub struct Relay {
     dispatch: Dispatch,
     letters: Arc<LetterBox>,
     probes: Arc<Probes>,
+    ground: Arc<Ground>,
     wakeup: Wakeup,
     handle: RelayHandle,
     wal: Arc<SourceState>,
@@ -74,7 +76,8 @@ impl Relay {
         let probes = Arc::new(Probes::new(&config));
         let state = Arc::new(State::new(config.outbox_workers(), logs, Arc::clone(&probes)));
         let handle = RelayHandle { state, paused: watch::Sender::new(false) };
-        Self { config: Arc::new(config), dispatch, letters, probes, wakeup, handle, wal, kafka }
+        let ground = Arc::new(Ground::default());
+        Self { config: Arc::new(config), dispatch, letters, probes, ground, wakeup, handle, wal, kafka }
     }
 
     /// A handle that outlives [`Relay::run`].
@@ -117,12 +120,17 @@ impl Relay {
                 tasks.spawn(KafkaSource { config, topic, carrier, shutdown: shutdown() }.run());
             }
         }
-        let housekeeping = Housekeeping::new(Arc::clone(&self.config), Arc::clone(&self.handle.state));
+        let (config, state, ground) = self.shared();
+        let housekeeping = Housekeeping::new(config, state, ground);
         tasks.spawn(with_ok(housekeeping.run(shutdown())));
         let (config, probes, state) =
             (Arc::clone(&self.config), Arc::clone(&self.probes), Arc::clone(&self.handle.state));
         tasks.spawn(with_ok(Prober { config, probes, state }.run(shutdown())));
         tasks
+    }
+
+    fn shared(&self) -> (Arc<RelayConfig>, Arc<State>, Arc<Ground>) {
+        (Arc::clone(&self.config), Arc::clone(&self.handle.state), Arc::clone(&self.ground))
     }
 
     fn carrier(&self, state: &Arc<SourceState>) -> Carrier {
@@ -144,12 +152,15 @@ impl Relay {
                 dispatch: self.dispatch.clone(),
                 wakeup: self.wakeup.clone(),
                 state: Arc::clone(&self.handle.state),
+                ground: Arc::clone(&self.ground),
                 paused: self.handle.paused.subscribe(),
                 shutdown: stop.clone(),
             };
             tasks.spawn(worker.run());
         }
         if self.config.outbox {
+            let (config, state, ground) = self.shared();
+            tasks.spawn(with_ok(Surveyor::new(config, state, ground).run(stop.clone())));
             let (config, state) = (Arc::clone(&self.config), Arc::clone(&self.handle.state));
             tasks.spawn(with_ok(Vacuum { config, state }.run(stop.clone())));
         }

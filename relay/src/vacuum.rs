@@ -6,7 +6,10 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{Connection, Executor, PgConnection};
-use tokio::{select, time::sleep};
+use tokio::{
+    select,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -30,9 +33,15 @@ impl Vacuum {
     }
 
     async fn tidy_for_ever(&self) {
+        let mut last: Option<Instant> = None;
         loop {
             sleep(INTERVAL).await;
+            // It would read the whole table and could remove nothing that the last one could not.
+            if last.is_some_and(|last| self.state.snapshot_age() > last.elapsed()) {
+                continue;
+            }
             if let Some(deleted) = self.state.deleted_since(self.config.vacuum_after) {
+                last = Some(Instant::now());
                 match self.tidy().await {
                     Ok(true) => debug!(deleted, "vacuumed chat_outbox after {deleted} deletions"),
                     Ok(false) => debug!("chat_outbox belongs to somebody else, who vacuums it"),

@@ -23,6 +23,7 @@ use crate::{
     retry::{Backoff, Decision, decide},
     source::{
         Row,
+        floor::{self, Claim, Floors, Ground, Server},
         outbox::{self, Letters},
         partitions::Partitions,
         session,
@@ -36,6 +37,7 @@ pub(crate) struct Worker {
     pub dispatch: Dispatch,
     pub wakeup: Wakeup,
     pub state: Arc<State>,
+    pub ground: Arc<Ground>,
     pub paused: watch::Receiver<bool>,
     pub shutdown: CancellationToken,
 }
@@ -44,6 +46,7 @@ pub(crate) struct Worker {
 struct Session {
     connection: PgConnection,
     partitions: Partitions,
+    floors: Floors,
     holds: Holds,
 }
 
@@ -89,8 +92,9 @@ impl Worker {
     async fn open(&self) -> Result<Session, RelayError> {
         let mut connection = session::open(&self.config.database_url, "roomcast relay").await?;
         session::check_schema(&mut connection).await?;
+        let floors = Floors::new(Arc::clone(&self.ground), Server::of(&mut connection).await?);
         let partitions = Partitions::join(&mut connection, &self.config).await?;
-        Ok(Session { connection, partitions, holds: Holds::new(self.backoff()) })
+        Ok(Session { connection, partitions, floors, holds: Holds::new(self.backoff()) })
     }
 
     /// The steady loop. Gives the session back at the shutdown, unless that had to leave a batch in flight.
@@ -131,9 +135,13 @@ impl Worker {
         if claimable.is_empty() {
             return Ok(Next::Wait);
         }
-        let batch = outbox::claim(&mut session.connection, &claimable, self.config.batch_size).await?;
+        let closed = session.floors.closed();
+        let floors = session.floors.of(&claimable);
+        let batch = outbox::claim(&mut session.connection, &claimable, &floors, self.config.batch_size).await?;
         ::metrics::histogram!(metrics::CLAIM_DURATION).record(now.elapsed());
+        let claim = Claim { partitions: &claimable, closed, batch: &batch };
         let Some(last) = batch.rows.last() else {
+            session.floors.advance(&claim, [].iter());
             self.state.progressed(self.index);
             return Ok(Next::Wait);
         };
@@ -141,7 +149,7 @@ impl Worker {
             session.partitions.served(last.partition);
         }
         select! {
-            settled = self.settle(session, &batch.rows) => settled?,
+            settled = self.settle(session, &claim) => settled?,
             () = self.stop_timeout() => {
                 warn!(rows = batch.rows.len(), "stopping in the middle of a batch: its rows will come again");
                 return Ok(Next::Abandon);
@@ -151,7 +159,8 @@ impl Worker {
     }
 
     /// Delivers, then lets go of what is settled, then remembers what has to wait.
-    async fn settle(&self, session: &mut Session, rows: &[Row]) -> Result<(), RelayError> {
+    async fn settle(&self, session: &mut Session, claim: &Claim<'_>) -> Result<(), RelayError> {
+        let rows = &claim.batch.rows;
         ::metrics::histogram!(metrics::BATCH_ROWS, "source" => "outbox")
             .record(u32::try_from(rows.len()).unwrap_or(u32::MAX));
         let begun = Instant::now();
@@ -160,6 +169,7 @@ impl Worker {
 
         self.delete(session, rows, &outcome).await?;
         self.bury(session, rows, &outcome).await?;
+        session.floors.advance(claim, outcome.left(rows));
         session.hold(rows, &outcome);
 
         if let Some((partition, reason)) = outcome.held.first() {
@@ -232,6 +242,11 @@ enum Next {
 impl Session {
     async fn rebalance(&mut self) -> Result<bool, RelayError> {
         let changed = self.partitions.rebalance(&mut self.connection).await?;
+        if changed {
+            let owned: Vec<i16> = self.partitions.owned().iter().map(|partition| partition.0).collect();
+            let kept = floor::kept(&mut self.connection, &owned).await?;
+            self.floors.retain(self.partitions.owned(), &kept);
+        }
         self.holds.retain(self.partitions.owned());
         Ok(changed)
     }

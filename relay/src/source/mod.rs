@@ -4,6 +4,7 @@
 //! Rows of the outbox are deleted then; a log is told how far everything has been settled.
 
 mod debezium;
+pub(crate) mod floor;
 pub(crate) mod kafka;
 pub(crate) mod lane;
 pub(crate) mod outbox;

@@ -1,8 +1,8 @@
 //! The table `chat_outbox`: claims rows of the partitions that are ours, oldest first, and deletes what was settled.
 //!
 //! A claim takes no row lock and opens no transaction: the session's partition locks (see `partitions`) keep every
-//! other relay away, and the rows stay until they are settled. It always starts at the lowest id that is there, never
-//! behind the last one seen: ids are taken before commit, so a lower one may become visible later.
+//! other relay away, and the rows stay until they are settled. It starts at its partition's floor (see `floor`), never
+//! behind the last row seen: ids are taken before commit, so a lower one may become visible later.
 //!
 //! The statements force their plans by their shape (`lateral .. limit` cannot be turned round), because the planner
 //! knows nothing useful about a table that is empty one moment and full the next.
@@ -46,16 +46,23 @@ impl Letters {
     }
 }
 
-/// Claims up to `limit` rows of these partitions in one round trip. Partitions are served in the order given.
-pub(crate) async fn claim(connection: &mut PgConnection, partitions: &[i16], limit: u16) -> Result<Batch, RelayError> {
+/// Claims up to `limit` rows of these partitions, above the floor of each, in one round trip. Partitions are served in the
+/// order given.
+pub(crate) async fn claim(
+    connection: &mut PgConnection,
+    partitions: &[i16],
+    floors: &[i64],
+    limit: u16,
+) -> Result<Batch, RelayError> {
     let rows = sqlx::query_as!(
         ClaimedRow,
         r#"select o.id, p.partition as "partition!", o.method, o.payload as "payload!"
-             from unnest($1::smallint[]) as p(partition)
+             from unnest($1::smallint[], $2::bigint[]) as p(partition, floor)
             cross join lateral (select id, method, payload::text as payload from chat_outbox
-                                 where partition = p.partition order by id limit $2) o
-            limit $2"#,
+                                 where partition = p.partition and id > p.floor order by id limit $3) o
+            limit $3"#,
         partitions,
+        floors,
         i64::from(limit),
     );
     let rows = within(rows.fetch_all(connection)).await?;
@@ -135,20 +142,28 @@ pub(crate) async fn strays(connection: &mut PgConnection, limit: u16) -> Result<
     Ok(within(strays.fetch_all(connection)).await?.into_iter().map(|row| (row.partition, row.id)).collect())
 }
 
-/// What waits in these partitions. Counts at most `limit` rows of each, so that a large backlog stays cheap to look at.
-pub(crate) async fn lag(connection: &mut PgConnection, partitions: &[i16], limit: i64) -> Result<Lag, RelayError> {
+/// What waits in these partitions, above the floor of each. Counts at most `limit` rows of each, so that a large backlog
+/// stays cheap to look at.
+pub(crate) async fn lag(
+    connection: &mut PgConnection,
+    partitions: &[i16],
+    floors: &[i64],
+    limit: i64,
+) -> Result<Lag, RelayError> {
     let lag = sqlx::query_as!(
         Lag,
         r#"select coalesce(sum(waiting.rows), 0)::bigint as "rows!",
                   coalesce(max(greatest(extract(epoch from clock_timestamp() - oldest.created_at), 0)), 0)::float8
                       as "age_seconds!"
-             from unnest($1::smallint[]) as p(partition)
-             left join lateral (select created_at from chat_outbox where partition = p.partition
+             from unnest($1::smallint[], $2::bigint[]) as p(partition, floor)
+             left join lateral (select created_at from chat_outbox where partition = p.partition and id > p.floor
                                  order by id limit 1) oldest on true
              left join lateral (select count(*) as rows from
-                                   (select from chat_outbox where partition = p.partition limit $2) counted) waiting
+                                   (select from chat_outbox where partition = p.partition and id > p.floor
+                                     limit $3) counted) waiting
                     on true"#,
         partitions,
+        floors,
         limit,
     );
     within(lag.fetch_one(connection)).await

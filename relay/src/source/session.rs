@@ -58,7 +58,7 @@ pub(crate) async fn check_schema(connection: &mut PgConnection) -> Result<(), Re
     let migrated = sqlx::query_scalar!(
         r#"select to_regclass('chat_outbox') is not null and to_regclass('dead_letters') is not null
              and to_regclass('chat_cdc') is not null and to_regclass('carriers') is not null
-             and to_regclass('probes') is not null
+             and to_regclass('probes') is not null and to_regclass('outbox_floors') is not null
              and to_regprocedure('partition_count()') is not null as "migrated!""#
     );
     if !within(migrated.fetch_one(&mut *connection)).await? {

@@ -4,9 +4,12 @@
 mod notice;
 mod source;
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use protocol::Partition;
@@ -95,6 +98,7 @@ struct Inner {
     lag: Lag,
     wakes_by: WakeSource,
     slots: Vec<SlotStatus>,
+    snapshot_age: Duration,
     notices: Notices,
 }
 
@@ -115,6 +119,7 @@ impl State {
             lag: Lag::default(),
             wakes_by: WakeSource::Polling,
             slots: Vec::new(),
+            snapshot_age: Duration::ZERO,
             notices: Notices::default(),
         });
         Self { outbox, logs, probes, deleted: AtomicU64::new(0) }
@@ -175,6 +180,16 @@ impl State {
 
     pub(crate) fn has_slots(&self, slots: Vec<SlotStatus>) {
         self.lock().slots = slots;
+    }
+
+    /// How long the oldest snapshot of the server has been held.
+    pub(crate) fn holds_snapshot_for(&self, age: Duration) {
+        self.lock().snapshot_age = age;
+    }
+
+    /// The same, at most a second or so old; zero if nobody holds one.
+    pub(crate) fn snapshot_age(&self) -> Duration {
+        self.lock().snapshot_age
     }
 
     /// What `looker` has found to be seen to: all of it, at each look.

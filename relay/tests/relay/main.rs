@@ -8,6 +8,7 @@ mod dead_letters;
 mod engine;
 mod events;
 mod failures;
+mod floors;
 mod group;
 mod kafka;
 mod logs;
