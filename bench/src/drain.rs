@@ -106,25 +106,32 @@ impl Drain {
             None => Stage::prepare(&self.url, rooms).await?,
             Some(_) => Stage::by_sql(&mut database, rooms).await?,
         };
+        self.measure_on(&stage).await
+    }
+
+    /// As [`Drain::measure`], in rooms that are there.
+    pub async fn measure_on(&self, stage: &Stage) -> anyhow::Result<Vec<Run>> {
+        let mut database = PgConnection::connect(&self.database_url).await.context("connecting to the database")?;
         // An empty table was analysed: without this the look at the outbox would read all its dead rows.
         sqlx::raw_sql("set enable_seqscan = off; set enable_sort = off").execute(&mut database).await?;
         let mut runs = Vec::new();
         for number in 1..=self.runs {
             let how = if self.start_relay.is_some() { "waiting" } else { "committed at once" };
             console::progress(format_args!("drain: {} rows {how}, run {number} of {}", self.rows, self.runs));
-            runs.push(self.run(&stage, &mut database).await?);
+            runs.push(self.run(stage, &mut database).await?);
         }
         Ok(runs)
     }
 
     async fn run(&self, stage: &Stage, database: &mut PgConnection) -> anyhow::Result<Run> {
         if self.start_relay.is_none() {
-            empty(database, Instant::now() + PATIENCE).await.context("the outbox was not empty at the start")?;
+            empty(database, 0, Instant::now() + PATIENCE).await.context("the outbox was not empty at the start")?;
         }
         let client = if self.no_subscriber { None } else { Some(self.client(stage).await?) };
 
         let mut watched =
             Watched { server: self.server_pids.clone(), postgres: self.postgres_pid, ..Watched::default() };
+        let before_backlog = last_id(database).await?;
         let backlog = write_backlog(database, stage, self.rows).await?;
         let begin = (Instant::now(), unix_micros());
         // Writing the rows is not draining them. What the relay does in this millisecond is not counted.
@@ -136,7 +143,8 @@ impl Drain {
             relay = Some(started);
         }
 
-        let (emptied, seen) = tokio::join!(empty(database, begin.0 + PATIENCE), last_frame(client, &backlog));
+        let (emptied, seen) =
+            tokio::join!(empty(database, before_backlog, begin.0 + PATIENCE), last_frame(client, &backlog));
         let (cpu, wall) = (watched.since(before), watched_from.elapsed());
         let (emptied, seen) = (emptied?, seen?);
         if let Some(relay) = relay {
@@ -173,13 +181,23 @@ async fn last_frame(client: Option<Subscriber>, backlog: &HashSet<Line>) -> anyh
     client.leave().await.map(Some)
 }
 
-/// Waits until no row is left, and says since when.
-async fn empty(database: &mut PgConnection, deadline: Instant) -> anyhow::Result<Instant> {
+/// The last id that the outbox gave.
+async fn last_id(database: &mut PgConnection) -> anyhow::Result<i64> {
+    let last = "select coalesce(pg_sequence_last_value(pg_get_serial_sequence('chat_outbox', 'id')::regclass), 0)";
+    Ok(sqlx::query_scalar(last).fetch_one(database).await?)
+}
+
+/// Waits until no row behind this id is left, and says since when. What died before would be in the way of each look.
+async fn empty(database: &mut PgConnection, after: i64, deadline: Instant) -> anyhow::Result<Instant> {
     loop {
         // The newest row of the last partition first: cheap while many are left.
-        let newest =
-            sqlx::query_scalar::<_, i64>("select id from chat_outbox order by partition desc, id desc limit 1");
-        let left = newest.fetch_optional(&mut *database).await?;
+        let left = sqlx::query_scalar::<_, i64>(
+            "select id from generate_series(partition_count() - 1, 0, -1) as p(partition)
+              cross join lateral (select id from chat_outbox where chat_outbox.partition = p.partition and id > $1
+                                   order by id desc limit 1) newest
+              limit 1",
+        );
+        let left = left.bind(after).fetch_optional(&mut *database).await?;
         let now = Instant::now();
         if left.is_none() {
             return Ok(now);

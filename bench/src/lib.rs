@@ -11,6 +11,7 @@ pub mod console;
 pub mod cpu;
 pub mod delivery;
 pub mod drain;
+pub mod horizon;
 pub mod latency;
 pub mod latency_writer;
 pub mod machine;

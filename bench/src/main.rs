@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use bench::{
-    console, drain, latency, machine, modes, recover,
+    console, drain, horizon, latency, machine, modes, recover,
     sockets::{churn, fanout, floor, idle, rooms, suite as sockets},
     suite, writes,
 };
@@ -41,6 +41,8 @@ enum What {
     Sockets(sockets::Suite),
     /// Everybody comes back at once after the hub was killed, on a release build and a private PostgreSQL
     Recover(recover::Recover),
+    /// Outbox, log and Debezium without and with a snapshot that somebody holds, on a release build
+    Horizon(horizon::Horizon),
     /// Everything, on a release build and a private PostgreSQL that it starts and stops
     All(suite::Suite),
 }
@@ -67,6 +69,7 @@ async fn run(what: What) -> anyhow::Result<()> {
         What::All(suite) => return suite.run().await,
         What::Modes(modes) => return modes.run().await,
         What::Sockets(suite) => return suite.run().await,
+        What::Horizon(horizon) => return horizon.run().await,
         What::Recover(recover) => return recover.run().await,
         What::Floor(floor) => return tokio::task::spawn_blocking(move || floor.serve()).await?,
         What::Fanout(fanout) => {

@@ -15,7 +15,7 @@ pub(super) struct Case {
 
 /// Cases that are measured on the same running product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Group {
+pub(crate) enum Group {
     /// PostgreSQL alone.
     Plain,
     /// The relay reads the log.

@@ -21,12 +21,8 @@ use clap::Args;
 use debezium::Profile;
 use protocol::Mode;
 
-use self::{
-    case::{Case, Group},
-    figures::Figures,
-    flood::Flood,
-    product::Running,
-};
+use self::{case::Case, figures::Figures, flood::Flood};
+pub(crate) use self::{case::Group, product::Running};
 use crate::{
     console, machine,
     measurement::Measurement,

@@ -20,7 +20,7 @@ use crate::{
 /// What of Debezium the measured modes need.
 const CONNECTORS: [Kind; 2] = [Kind::Rows, Kind::Messages];
 
-pub(super) struct Running {
+pub(crate) struct Running {
     product: Product,
     kafka: Option<Kafka>,
     postgres_pid: u32,
@@ -28,7 +28,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) async fn start(
+    pub(crate) async fn start(
         group: Group,
         executable: &Path,
         postgres: &Postgres,
@@ -49,7 +49,7 @@ impl Running {
     }
 
     /// Stops everything, and leaves no slot that would hold the log back for the next group.
-    pub(super) async fn stop(self, db: &PgPool) -> anyhow::Result<()> {
+    pub(crate) async fn stop(self, db: &PgPool) -> anyhow::Result<()> {
         self.product.stop().await?;
         if let Some(kafka) = self.kafka {
             kafka.stop(db).await?;
@@ -60,7 +60,7 @@ impl Running {
         Ok(())
     }
 
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.product.url
     }
 
@@ -73,7 +73,7 @@ impl Running {
         Watched { server: self.product.pids(), postgres: Some(self.postgres_pid), kafka }
     }
 
-    pub(super) fn latency(&self, rate: u32, seconds: u64) -> Latency {
+    pub(crate) fn latency(&self, rate: u32, seconds: u64) -> Latency {
         let watched = self.watched();
         Latency {
             url: self.product.url.clone(),
