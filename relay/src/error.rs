@@ -124,6 +124,9 @@ pub enum RelayError {
     /// Kafka sent nothing although records were expected.
     #[error("Kafka has sent nothing for {0:?}")]
     KafkaSilent(Duration),
+    /// A client of Kafka was thrown away; why is in the log.
+    #[error("the client of Kafka is of no more use")]
+    KafkaClientLost,
     /// Events were not applied.
     #[error("the events could not be applied: {0}")]
     Sink(#[source] SinkError),

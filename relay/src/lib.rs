@@ -20,6 +20,7 @@
 
 mod carriers;
 mod cleaner;
+mod clients;
 mod config;
 pub mod dead_letter;
 mod destination;

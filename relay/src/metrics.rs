@@ -51,6 +51,9 @@ pub const KAFKA_RECORDS: &str = "roomcast_kafka_records_total";
 pub const KAFKA_PAUSES: &str = "roomcast_kafka_pauses_total";
 /// Records that wait in all Kafka partitions of this relay together.
 pub const KAFKA_LAG_ALL: &str = "roomcast_kafka_lag_all_records";
+/// Clients of Kafka that were of no more use and made anew, by what they are for: `publications`, `nodes`, `tail`, `source`,
+/// `events`.
+pub const KAFKA_CLIENTS_RENEWED: &str = "roomcast_kafka_clients_renewed_total";
 /// Time that a probe took from its sending to the reader at the end of its way, by way.
 pub const PROBE_DURATION: &str = "roomcast_probe_seconds";
 /// Time since a probe came through last, by way. Above 30 s the way does not work.
@@ -88,6 +91,7 @@ pub fn describe() {
     describe_counter!(KAFKA_RECORDS, Unit::Count, "Records read from Kafka");
     describe_counter!(KAFKA_PAUSES, Unit::Count, "Kafka partitions paused because their queue was full");
     describe_gauge!(KAFKA_LAG_ALL, Unit::Count, "Records waiting in the Kafka partitions of this relay");
+    describe_counter!(KAFKA_CLIENTS_RENEWED, Unit::Count, "Clients of Kafka thrown away and made anew");
     describe_histogram!(PROBE_DURATION, Unit::Seconds, "Time a probe took from the database to its reader");
     describe_gauge!(PROBE_AGE, Unit::Seconds, "Time since a probe came through last");
     describe_counter!(CDC_PRUNED, Unit::Count, "Rows of chat_cdc pruned by age");

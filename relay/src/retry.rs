@@ -51,6 +51,7 @@ pub(crate) fn decide(error: &RelayError) -> Decision {
         | RelayError::Malformed(_)
         | RelayError::Kafka(_)
         | RelayError::KafkaSilent(_)
+        | RelayError::KafkaClientLost
         | RelayError::Sink(_) => Decision::Retry,
     }
 }

@@ -5,6 +5,7 @@ use std::{io::Write, time::Duration};
 use e2e::{App, Load, Part, Process, Proxy, Shape, TestClient, eventually, free_port, metric, readiness};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
+use tokio::time::sleep;
 
 use crate::stage::{PATIENCE, Stage, stage};
 
@@ -18,6 +19,8 @@ const API_KEY: &str = "roomcast-demo-secret-for-loopback-only";
 const MESSAGES: usize = 100;
 const RATE: u32 = 60;
 const ROOMS: usize = 6;
+/// In which records time out that wait for Kafka, and clients that nobody answers are asked about.
+const LONGER_THAN_ANY_PATIENCE: Duration = Duration::from_secs(20);
 /// Beside the eight of the load.
 const MORE_CLIENTS: usize = 16;
 
@@ -179,6 +182,46 @@ async fn hubs_are_restarted_one_after_the_other_and_killed_under_load_and_every_
         assert!(metric(&hub, "roomcast_engine_records_total", "command").await? > 0.0);
         assert!(metric(&hub, "roomcast_engine_missed_total", "").await? < 1.0);
     }
+    nodes.stop().await
+}
+
+#[tokio::test]
+async fn kafka_is_restarted_and_killed_under_load_and_every_client_has_the_timeline() -> anyhow::Result<()> {
+    let stage = stage().await?;
+    let mut nodes = Nodes::start(&stage).await?;
+    nodes.load.travels_by(&["outbox", "cdc", "api_cdc", "wal", "message"]);
+    let (connected, mut saved) = (nodes.load.connections(), nodes.load.watch_saved());
+    let mut more = async || {
+        let enough = *saved.borrow() + MESSAGES;
+        saved.wait_for(|saved| *saved >= enough).await?;
+        anyhow::Ok(())
+    };
+    let restarting = async {
+        more().await?;
+        stage.stack.stop_kafka().await;
+        stage.stack.start_kafka().await?;
+        more().await?;
+        stage.stack.kill_kafka().await;
+        more().await?;
+        stage.stack.start_kafka().await?;
+        more().await?;
+        stage.stack.stop_kafka().await;
+        sleep(LONGER_THAN_ANY_PATIENCE).await;
+        stage.stack.start_kafka().await?;
+        more().await
+    };
+    let mut restarted = Ok(());
+    nodes.load.write_at(RATE, async { restarted = restarting.await }).await?;
+    restarted?;
+    nodes.load.check().await?;
+    assert_eq!(nodes.load.connections(), connected, "nobody had to come back");
+    for hub in nodes.addresses() {
+        let ready = async || Ok(readiness(&hub).await?["ready"] == true);
+        eventually("the node is ready again", PATIENCE, ready).await?;
+        assert!(metric(&hub, "roomcast_engine_missed_total", "").await? < 1.0, "it went on where it stood");
+    }
+    nodes.know_each_other().await?;
+    nodes.hear_each_other().await?;
     nodes.stop().await
 }
 

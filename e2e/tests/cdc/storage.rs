@@ -27,6 +27,31 @@ async fn what_was_written_while_kafka_was_stopped_arrives_when_it_is_back() -> a
 }
 
 #[tokio::test]
+async fn kafka_is_restarted_and_killed_under_load_in_one_process() -> anyhow::Result<()> {
+    let stage = stage().await?;
+    let app = stage.plan(Shape::OneProcess).start().await?;
+    let mut load = settled_load(&app, 6).await?;
+    load.travels_by(&["cdc", "message", "outbox"]);
+    load.write(MESSAGES).await?;
+    load.check().await?;
+    let restarting = async {
+        stage.stack.stop_kafka().await;
+        stage.stack.start_kafka().await?;
+        load.has_saved(load.saved() + MESSAGES).await?;
+        stage.stack.kill_kafka().await;
+        load.has_saved(load.saved() + MESSAGES).await?;
+        stage.stack.start_kafka().await?;
+        load.has_saved(load.saved() + MESSAGES).await
+    };
+    let mut restarted = Ok(());
+    load.write_at(60, async { restarted = restarting.await }).await?;
+    restarted?;
+    load.check().await?;
+    assert!(app.stop().await?, "everything stops cleanly on Ctrl-C");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_crash_of_postgres_is_survived_by_every_way() -> anyhow::Result<()> {
     let stage = stage().await?;
     let app = stage.plan(Shape::OneProcess).start().await?;

@@ -1,10 +1,11 @@
 //! Appends records to one topic and waits until Kafka answers for them.
 //!
 //! The producer is idempotent: within a partition records stand in the order in which they were handed over, each once,
-//! however often they had to be sent. One that fails beyond repair is thrown away, and the next call opens another.
+//! however often they had to be sent. One that is of no more use is thrown away, and the next call opens another.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
+    thread,
     time::Duration,
 };
 
@@ -12,11 +13,14 @@ use rdkafka::{
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _},
 };
-use tokio::{sync::Mutex, task::spawn_blocking, time::sleep};
-use tracing::{debug, info, warn};
+use tokio::{select, sync::Mutex, task::spawn_blocking, time::sleep};
+use tracing::{debug, info};
 
 use super::{EngineConfig, context::Quiet, record::Record};
-use crate::source::kafka::topics::{self, Topic, partitions_of};
+use crate::{
+    clients::{Outage, Pulse},
+    source::kafka::topics::{self, Topic, partitions_of},
+};
 
 /// How long the brokers may take to tell about the topic.
 const LOOK: Duration = Duration::from_secs(2);
@@ -28,39 +32,54 @@ pub(super) struct Appender {
     config: EngineConfig,
     topic: Topic,
     patience: Duration,
+    outage: Outage,
     open: RwLock<Option<Arc<Open>>>,
     opening: Mutex<()>,
 }
 
 /// A producer, and how many partitions there are.
 pub(super) struct Open {
-    producer: FutureProducer<Quiet>,
+    /// Taken when it is dropped.
+    producer: Option<FutureProducer<Quiet>>,
+    pulse: Arc<Pulse>,
     topic: String,
     pub partitions: i32,
 }
 
 /// A record on its way.
-pub(super) struct Sent(DeliveryFuture);
+pub(super) struct Sent {
+    delivery: DeliveryFuture,
+    pulse: Arc<Pulse>,
+}
 
 impl Sent {
     /// Until Kafka has acknowledged it, or it is known that it will not.
     pub(super) async fn arrived(self) -> KafkaResult<()> {
-        match self.0.await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err((error, _))) => Err(error),
-            Err(_) => Err(KafkaError::Canceled),
+        select! {
+            biased;
+            delivered = self.delivery => match delivered {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err((error, _))) => Err(error),
+                Err(_) => Err(KafkaError::Canceled),
+            },
+            () = self.pulse.lost() => Err(KafkaError::MessageProduction(RDKafkaErrorCode::AllBrokersDown)),
         }
     }
 }
 
 impl Appender {
-    /// Opened by its first use.
-    pub(super) fn new(config: EngineConfig, topic: Topic, patience: Duration) -> Self {
-        Self { config, topic, patience, open: RwLock::default(), opening: Mutex::default() }
+    /// Opened by its first use. `what_for` is what its clients are counted under.
+    pub(super) fn new(config: EngineConfig, topic: Topic, patience: Duration, what_for: &'static str) -> Self {
+        let (outage, open, opening) = (Outage::of(what_for), RwLock::default(), Mutex::default());
+        Self { config, topic, patience, outage, open, opening }
     }
 
     /// The producer; makes the topic if it is missing.
     pub(super) async fn open(&self) -> KafkaResult<Arc<Open>> {
+        self.opened().await.inspect_err(|error| self.outage.fails(error))
+    }
+
+    async fn opened(&self) -> KafkaResult<Arc<Open>> {
         if let Some(open) = self.present() {
             return Ok(open);
         }
@@ -70,7 +89,9 @@ impl Appender {
         }
         let topic = std::slice::from_ref(&self.topic);
         topics::ensure(&self.config.brokers, &self.config.settings, topic).await?;
-        let producer: FutureProducer<Quiet> = self.config.producer(self.patience).create_with_context(Quiet)?;
+        let pulse = Arc::new(Pulse::new(self.outage.client()));
+        let quiet = Quiet(Arc::clone(&pulse));
+        let producer: FutureProducer<Quiet> = self.config.producer(self.patience).create_with_context(quiet)?;
         let (asked, name) = (producer.clone(), self.topic.name.clone());
         let found = spawn_blocking(move || partitions_of(asked.client(), &name, LOOK)).await;
         let found = found.map_err(|_| KafkaError::Canceled)??;
@@ -79,31 +100,37 @@ impl Appender {
         }
         let partitions = i32::try_from(found.len()).unwrap_or(i32::MAX);
         info!(topic = self.topic.name, partitions, "publishing to {} partitions of {}", partitions, self.topic.name);
-        let open = Arc::new(Open { producer, topic: self.topic.name.clone(), partitions });
+        let open = Arc::new(Open { producer: Some(producer), pulse, topic: self.topic.name.clone(), partitions });
         *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&open));
         Ok(open)
     }
 
-    /// Something has failed: whether this producer is of any more use.
-    pub(super) fn look_at(&self, failed: &Arc<Open>, error: &KafkaError) {
+    /// A record has arrived.
+    pub(super) fn passes(&self) {
+        self.outage.passes();
+    }
+
+    /// A record has not arrived: whether this producer is of any more use.
+    ///
+    /// One that could not send it in its time may have stopped to try, and it may be the only one. What else it has under
+    /// way it still brings to its end.
+    pub(super) fn fails(&self, failed: &Open, error: &KafkaError) {
         use RDKafkaErrorCode as Code;
-        let fatal = failed.producer.client().fatal_error().map(|(_, reason)| reason);
-        let gone = matches!(
-            error.rdkafka_error_code(),
-            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition)
-        );
-        if fatal.is_none() && !gone {
-            return;
+        self.outage.fails(error);
+        if let Some((_, reason)) = failed.producer.as_ref().and_then(|producer| producer.client().fatal_error()) {
+            failed.pulse.retire(&reason);
         }
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        if open.as_ref().is_some_and(|open| Arc::ptr_eq(open, failed)) {
-            *open = None;
-            warn!(topic = self.topic.name, %error, reason = fatal, "the producer is of no more use; opening another");
+        match error.rdkafka_error_code() {
+            Some(Code::MessageTimedOut) => failed.pulse.retire("nothing has arrived in its time"),
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+                failed.pulse.retire("its topic is gone");
+            }
+            _ => {}
         }
     }
 
     fn present(&self) -> Option<Arc<Open>> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.open.read().unwrap_or_else(PoisonError::into_inner).clone().filter(|open| !open.pulse.is_retired())
     }
 }
 
@@ -116,8 +143,9 @@ impl Open {
     pub(super) async fn hand_over(&self, partition: i32, key: &str, value: &[u8]) -> KafkaResult<Sent> {
         loop {
             let record = FutureRecord::to(&self.topic).partition(partition).key(key).payload(value);
-            match self.producer.send_result(record) {
-                Ok(sent) => return Ok(Sent(sent)),
+            let Some(producer) = &self.producer else { return Err(KafkaError::Canceled) };
+            match producer.send_result(record) {
+                Ok(delivery) => return Ok(Sent { delivery, pulse: Arc::clone(&self.pulse) }),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
                     debug!(topic = self.topic, "too much is on its way to Kafka; waiting");
                     sleep(FULL).await;
@@ -125,6 +153,14 @@ impl Open {
                 Err((error, _)) => return Err(error),
             }
         }
+    }
+}
+
+/// Which takes its time.
+impl Drop for Open {
+    fn drop(&mut self) {
+        let producer = self.producer.take();
+        thread::spawn(move || drop(producer));
     }
 }
 

@@ -26,7 +26,7 @@ impl NodeBus {
     /// Connects with the first message.
     pub fn new(config: EngineConfig) -> Self {
         let (topic, patience) = (config.nodes(), config.node_patience);
-        Self(Appender::new(config, topic, patience))
+        Self(Appender::new(config, topic, patience, "nodes"))
     }
 
     /// Returns when every node is sure to hear it, as long as it lives and reaches Kafka.
@@ -40,6 +40,6 @@ impl NodeBus {
     async fn append(&self, key: &str, message: &[u8]) -> KafkaResult<()> {
         let open = self.0.open().await?;
         let said = async { open.hand_over(partition_of(key, open.partitions), key, message).await?.arrived().await };
-        said.await.inspect_err(|error| self.0.look_at(&open, error))
+        said.await.inspect(|()| self.0.passes()).inspect_err(|error| self.0.fails(&open, error))
     }
 }

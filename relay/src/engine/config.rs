@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rdkafka::ClientConfig;
 
-use crate::source::kafka::topics::Topic;
+use crate::{clients, source::kafka::topics::Topic};
 
 /// Settings of the engine. Start from [`EngineConfig::new`] and change what differs.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ impl EngineConfig {
 
     /// For whoever writes: what is acknowledged is on every replica in sync, and in order.
     pub(super) fn producer(&self, patience: Duration) -> ClientConfig {
-        let mut client = self.client("roomcast-publisher");
+        let mut client = clients::named("roomcast-publisher", &self.brokers);
         client
             .set("enable.idempotence", "true")
             .set("acks", "all")
@@ -68,12 +68,12 @@ impl EngineConfig {
             .set("retry.backoff.ms", "20")
             .set("message.max.bytes", "10000000")
             .set("queue.buffering.max.kbytes", "65536");
-        self.with_settings(client)
+        clients::told(client, &self.settings)
     }
 
     /// For whoever reads at a place of its own. (librdkafka wants the name of a group all the same.)
     pub(super) fn consumer(&self) -> ClientConfig {
-        let mut client = self.client("roomcast-tail");
+        let mut client = clients::named("roomcast-tail", &self.brokers);
         client
             .set("group.id", format!("{}-tail", self.prefix))
             .set("enable.auto.commit", "false")
@@ -83,25 +83,6 @@ impl EngineConfig {
             .set("fetch.error.backoff.ms", "100")
             .set("fetch.queue.backoff.ms", "5")
             .set("queued.max.messages.kbytes", "16384");
-        self.with_settings(client)
-    }
-
-    fn client(&self, name: &str) -> ClientConfig {
-        let mut client = ClientConfig::new();
-        client
-            .set("bootstrap.servers", &self.brokers)
-            .set("client.id", name)
-            .set("allow.auto.create.topics", "false")
-            .set("topic.metadata.refresh.interval.ms", "10000")
-            .set("reconnect.backoff.max.ms", "1000")
-            .set("socket.nagle.disable", "true");
-        client
-    }
-
-    fn with_settings(&self, mut client: ClientConfig) -> ClientConfig {
-        for (name, value) in &self.settings {
-            client.set(name, value);
-        }
-        client
+        clients::told(client, &self.settings)
     }
 }

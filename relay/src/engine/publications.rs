@@ -18,7 +18,7 @@ impl Publications {
     /// Connects with the first command.
     pub fn new(config: EngineConfig) -> Self {
         let (topic, patience) = (config.publications(), config.patience);
-        Self(Appender::new(config, topic, patience))
+        Self(Appender::new(config, topic, patience, "publications"))
     }
 }
 
@@ -34,10 +34,13 @@ impl Destination for Publications {
         let mut verdicts = Vec::with_capacity(commands.len());
         for parts in under_way {
             let outcome = async { arrived(parts?).await }.await;
-            verdicts.push(outcome.map_or_else(
-                |failure| failure.into_verdict(|error| self.0.look_at(&open, error)),
-                |()| Verdict::Accepted,
-            ));
+            verdicts.push(match outcome {
+                Ok(()) => {
+                    self.0.passes();
+                    Verdict::Accepted
+                }
+                Err(failure) => failure.into_verdict(|error| self.0.fails(&open, error)),
+            });
         }
         if let [Verdict::Retry { reason }, rest @ ..] = verdicts.as_slice()
             && rest.iter().all(|verdict| matches!(verdict, Verdict::Retry { .. }))
@@ -71,7 +74,7 @@ async fn arrived(parts: Vec<Sent>) -> Result<(), Failure> {
 }
 
 impl Failure {
-    fn into_verdict(self, look_at: impl FnOnce(&KafkaError)) -> Verdict {
+    fn into_verdict(self, failed: impl FnOnce(&KafkaError)) -> Verdict {
         match self {
             Self::Unwritable(error) => {
                 Verdict::Rejected { code: 107, reason: format!("no record can say it: {error}") }
@@ -81,7 +84,7 @@ impl Failure {
                     Verdict::Rejected { code: (code as i32).unsigned_abs(), reason: format!("Kafka: {code}") }
                 }
                 _ => {
-                    look_at(&error);
+                    failed(&error);
                     Verdict::Retry { reason: format!("Kafka: {error}") }
                 }
             },

@@ -11,11 +11,12 @@ use protocol::Command;
 use rdkafka::consumer::StreamConsumer;
 use tokio::{select, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::debug;
 
 use super::{EngineConfig, TailHandle, context::Heard, reader::Reader, state::State};
 use crate::{
     RelayError,
+    clients::{self, Pulse},
     retry::{Backoff, Decision, decide},
     source::kafka::{Leaving, topics},
 };
@@ -67,7 +68,7 @@ impl Tail {
             failures += 1;
             let pause = backoff.pause(failures);
             self.state.suffers(error.to_string());
-            warn!(%error, failures, "the engine's tail cannot go on; another try in {pause:?}");
+            debug!(%error, failures, "the engine's tail cannot go on; another try in {pause:?}");
             select! { () = shutdown.cancelled() => return Ok(()), () = sleep(pause) => {} }
         }
     }
@@ -76,7 +77,8 @@ impl Tail {
     async fn session(&self, failures: &mut u32) -> Result<(), RelayError> {
         let topics = [self.config.publications(), self.config.nodes()];
         topics::ensure(&self.config.brokers, &self.config.settings, &topics).await?;
-        let context = Heard(Arc::clone(&self.state));
+        let pulse = Arc::new(Pulse::new("tail"));
+        let context = Heard { state: Arc::clone(&self.state), pulse: Arc::clone(&pulse) };
         let consumer: Arc<StreamConsumer<Heard>> = Arc::new(self.config.consumer().create_with_context(context)?);
         let _leaving = Leaving(Some(Arc::clone(&consumer)));
         let mut reader = Reader {
@@ -88,6 +90,9 @@ impl Tail {
         };
         reader.begin().await?;
         *failures = 0;
-        reader.run(self.config.look_interval).await
+        select! {
+            ended = reader.run(self.config.look_interval) => ended,
+            () = clients::watch(&pulse, &self.config.brokers, &self.config.settings) => Err(RelayError::KafkaClientLost),
+        }
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use crate::{KafkaConfig, RelayError, source::kafka::topics::partitions_of};
+use crate::{KafkaConfig, RelayError, clients, source::kafka::topics::partitions_of};
 
 /// How long the brokers may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -111,17 +111,7 @@ impl ConsumerContext for Quiet {}
 
 /// A client that never joins and never commits. (librdkafka wants the name of a group all the same.)
 pub(super) fn bystander(config: &KafkaConfig, group: &str) -> ClientConfig {
-    let mut client = ClientConfig::new();
-    client
-        .set("bootstrap.servers", &config.brokers)
-        .set("client.id", "roomcast-bystander")
-        .set("group.id", group)
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("allow.auto.create.topics", "false")
-        .set("socket.nagle.disable", "true");
-    for (name, value) in &config.settings {
-        client.set(name, value);
-    }
-    client
+    let mut client = clients::named("roomcast-bystander", &config.brokers);
+    client.set("group.id", group).set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
+    clients::told(client, &config.settings)
 }

@@ -4,7 +4,7 @@
 //! partitions come and go between batches only, and what was applied of them is stored by then. A sink that is away for
 //! minutes loses the partitions to a consumer whose sink is not.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use rdkafka::{
     consumer::Consumer as _,
@@ -22,7 +22,9 @@ use super::{
     batch::{Applier, Batch},
 };
 use crate::{
-    RelayError, metrics,
+    RelayError,
+    clients::{self, Outage},
+    metrics,
     retry::{Decision, decide},
     source::kafka::{
         Leaving,
@@ -50,8 +52,9 @@ impl Reader {
 
     async fn sessions(self) -> Result<(), RelayError> {
         let mut failures = 0;
+        let outage = Arc::new(Outage::of("events"));
         while !self.shutdown.is_cancelled() {
-            let ended = self.session(&mut failures).await;
+            let ended = self.session(&mut failures, &outage).await;
             self.state.is_at(self.topic(), Phase::Connecting);
             let Err(error) = ended else { break };
             self.state.suffers(self.topic(), error.to_string());
@@ -59,36 +62,40 @@ impl Reader {
                 return Err(error);
             }
             ::metrics::counter!(metrics::RECONNECTS, "source" => "events").increment(1);
+            outage.fails(&error);
             failures += 1;
             let pause = self.config.backoff().pause(failures);
-            warn!(%error, failures, "the consumer cannot go on; another one in {pause:?}");
+            debug!(%error, failures, "the consumer cannot go on; another one in {pause:?}");
             select! { () = self.shutdown.cancelled() => {}, () = sleep(pause) => {} }
         }
         Ok(())
     }
 
     /// The life of one consumer: until the shutdown, or an error that it cannot get over.
-    async fn session(&self, failures: &mut u32) -> Result<(), RelayError> {
+    async fn session(&self, failures: &mut u32, outage: &Arc<Outage>) -> Result<(), RelayError> {
         select! {
             () = self.shutdown.cancelled() => return Ok(()),
             made = self.make_topic() => made?,
         }
-        let (consumer, _) = client::consumer(&self.config.kafka, self.topic(), Arc::clone(&self.state))?;
+        let (consumer, _) = client::consumer(&self.config.kafka, self.topic(), outage, Arc::clone(&self.state))?;
         let consumer = Leaving(Some(Arc::new(consumer)));
         let Some(reader) = &consumer.0 else { return Ok(()) };
         reader.subscribe(&[self.topic()])?;
         info!("joining the consumer group");
-        let ended = self.read(reader, failures).await;
+        let ended = self.read(reader, failures, outage).await;
         let _ = timeout(self.config.stop_timeout, consumer.leave()).await;
         ended
     }
 
-    async fn read(&self, consumer: &Consumer, failures: &mut u32) -> Result<(), RelayError> {
+    async fn read(&self, consumer: &Consumer, failures: &mut u32, outage: &Outage) -> Result<(), RelayError> {
+        let kafka = &self.config.kafka;
+        let mut lost = pin!(clients::watch(consumer.context().pulse(), &kafka.brokers, &kafka.settings));
         loop {
             let mut batch = select! {
                 biased;
                 () = self.shutdown.cancelled() => return Ok(()),
-                batch = self.next(consumer) => batch?,
+                () = &mut lost => return Err(RelayError::KafkaClientLost),
+                batch = self.next(consumer, outage) => batch?,
             };
             *failures = 0;
             if !self.settle(&mut batch).await {
@@ -100,7 +107,7 @@ impl Reader {
     }
 
     /// At least one record, and what else is there. Waits for the first alone, so it is cancel-safe.
-    async fn next(&self, consumer: &Consumer) -> Result<Batch, RelayError> {
+    async fn next(&self, consumer: &Consumer, outage: &Outage) -> Result<Batch, RelayError> {
         let mut batch = Batch::default();
         while batch.records < self.config.batch_records && batch.bytes < self.config.batch_bytes {
             let received = select! {
@@ -111,7 +118,8 @@ impl Reader {
             match received {
                 Ok(record) => batch.add(&self.applier.topic, &record),
                 Err(error @ KafkaError::MessageConsumptionFatal(_)) => return Err(error.into()),
-                Err(error) => self.endure(&error),
+                Err(error) if consumer.context().is_bereft(&error) => return Err(error.into()),
+                Err(error) => self.endure(&error, outage),
             }
         }
         Ok(batch)
@@ -150,11 +158,12 @@ impl Reader {
     }
 
     /// Nothing that the consumer does not get over by itself.
-    fn endure(&self, error: &KafkaError) {
+    fn endure(&self, error: &KafkaError, outage: &Outage) {
         if let KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition) = error {
             info!("the topic does not exist; waiting until somebody makes it");
-        } else if self.state.suffers(&client::brokers_of(self.topic()), error.to_string()) {
-            warn!(%error, "Kafka has trouble; looking for it until it is back");
+        } else {
+            self.state.suffers(&client::brokers_of(self.topic()), error.to_string());
+            outage.fails(error);
         }
     }
 

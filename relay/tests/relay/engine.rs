@@ -26,7 +26,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::stack::{Topic, stack, stack_alone};
+use crate::{
+    stack::{Topic, stack, stack_alone},
+    starting::Starting,
+};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -265,6 +268,45 @@ async fn kafka_may_go_and_come_back_and_a_node_says_so_and_misses_nothing() {
     node.hears(1, 151).await;
     node.stop().await;
     late.stop().await;
+}
+
+#[tokio::test]
+async fn clients_that_a_starting_broker_has_told_of_no_broker_are_made_anew_and_go_on_where_they_stood() {
+    let stack = stack_alone().await;
+    let config = config(&stack);
+    let node = Node::start(&config).await;
+    let (publications, bus) = (Publications::new(config.clone()), NodeBus::new(config.clone()));
+    let failures = Mutex::new(0);
+    persist(&publications, &[publish(1, 1), publish(2, 1)], &failures).await;
+    bus.say("one key", b"before").await.unwrap();
+    node.hears(1, 1).await;
+    stack.stop_kafka().await;
+    let publishing = async {
+        for version in 2..=20 {
+            persist(&publications, &[publish(1, version), publish(2, version)], &failures).await;
+        }
+    };
+    let saying = async { while bus.say("one key", b"after").await.is_err() {} };
+    let starting = async {
+        let starting = Starting::at(&config.brokers).await;
+        for (client, topic) in
+            [("roomcast-publisher", "publications"), ("roomcast-publisher", "nodes"), ("roomcast-tail", "publications")]
+        {
+            starting.has_told(client, &format!("{}.{topic}", config.prefix)).await;
+        }
+        starting.end().await;
+        stack.start_kafka().await.unwrap();
+    };
+    timeout(PATIENCE, async { tokio::join!(publishing, saying, starting) }).await.expect("everything to be said");
+    for room in [1, 2] {
+        node.hears(room, 20).await;
+    }
+    assert_eq!(node.newest().len(), 2);
+    let mut said = node.ear.said.subscribe();
+    timeout(PATIENCE, said.wait_for(|said| said.iter().any(|word| word == "after"))).await.unwrap().unwrap();
+    assert_eq!(*node.ear.missed.borrow(), 0, "it went on where it stood");
+    node.is("ready", |status| status.ready).await;
+    node.stop().await;
 }
 
 #[tokio::test]

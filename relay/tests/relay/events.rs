@@ -28,7 +28,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     running::{database, until},
-    stack::{Topic, stack},
+    stack::{Topic, stack, stack_alone},
+    starting::Starting,
 };
 
 const PARTITIONS: i32 = 3;
@@ -83,7 +84,11 @@ struct Kafka(Topic);
 
 impl Kafka {
     async fn start() -> Self {
-        Self(Topic::make(&*stack().await, PARTITIONS).await)
+        Self::on(&*stack().await).await
+    }
+
+    async fn on(stack: &debezium::Stack) -> Self {
+        Self(Topic::make(stack, PARTITIONS).await)
     }
 
     fn config(&self, db: &TestDatabase) -> EventsConfig {
@@ -293,5 +298,29 @@ async fn a_probe_is_noted_and_given_to_nobody() {
     sink.arrived(1).await;
     assert_eq!(sink.seen(), ids(0..1));
     assert!(dead_letter::list(&db.pool, 0, 10).await.unwrap().is_empty());
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn a_consumer_that_a_starting_broker_has_told_of_no_broker_reads_on_when_it_has_started() {
+    let (db, sink, stack) = (database().await, Arc::new(Sink::default()), stack_alone().await);
+    let kafka = Kafka::on(&stack).await;
+    let config = kafka.config(&db);
+    let consumer = Running::start(config.clone(), &sink);
+    kafka.write(0..30).await;
+    sink.arrived(30).await;
+    kafka.committed(&config).await;
+    stack.stop_kafka().await;
+    let starting = Starting::at(&stack.bootstrap_servers()).await;
+    starting.has_told("roomcast-relay", &kafka.0.name).await;
+    starting.end().await;
+    stack.start_kafka().await.unwrap();
+
+    // Who wrote before may have been told the same.
+    Kafka(Topic::named(&stack, kafka.0.name.clone())).write(30..60).await;
+    sink.arrived(60).await;
+    let mut seen = sink.seen();
+    seen.sort_by_key(|id| id.parse::<i32>().unwrap());
+    assert_eq!(seen, ids(0..60), "each once");
     consumer.stop().await;
 }

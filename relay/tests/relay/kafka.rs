@@ -14,6 +14,7 @@ use crate::{
     recorder::Recorder,
     running::{Running, config, database},
     stack::{Topic, stack, stack_alone},
+    starting::Starting,
 };
 
 const PARTITIONS: i32 = 4;
@@ -221,6 +222,31 @@ async fn an_outage_of_kafka_is_waited_for_and_makes_no_dead_letter() {
     assert_eq!(recorder.seen().iter().filter(|(room, _)| room == "room:1").count(), 20);
     relay.until(|status| status.source("kafka").is_some_and(|kafka| kafka.last_error.is_none())).await;
     assert!(dead_letter::list(&db.pool, 0, 10).await.unwrap().is_empty());
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_a_starting_broker_has_told_of_no_broker_reads_on_when_it_has_started() {
+    let (db, recorder) = (database().await, Recorder::new());
+    let stack = stack_alone().await;
+    let kafka = Kafka::on(&stack).await;
+    let relay = Running::start_beside(kafka.config(&db), recorder.clone());
+    kafka.write_many(4, 1..=10).await;
+    recorder.arrived(40).await;
+    caught_up(&relay).await;
+    stack.stop_kafka().await;
+    let starting = Starting::at(&stack.bootstrap_servers()).await;
+    starting.has_told("roomcast-relay", &kafka.topic.name).await;
+    starting.end().await;
+    stack.start_kafka().await.unwrap();
+
+    // Who wrote before may have been told the same.
+    write_many(&Topic::named(&stack, kafka.topic.name.clone()), 1..=4, 11..=20).await;
+    for room in 1..=4 {
+        recorder.arrived_one(&format!("room:{room}"), 20).await;
+    }
+    caught_up(&relay).await;
+    relay.until(|status| status.source("kafka").is_some_and(|kafka| kafka.last_error.is_none())).await;
     relay.stop().await;
 }
 

@@ -19,6 +19,7 @@ mod recorder;
 mod running;
 mod setup;
 mod stack;
+mod starting;
 mod stopping;
 mod wakeups;
 mod wal;

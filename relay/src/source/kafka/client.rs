@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, HashMap},
     convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,14 +14,16 @@ use rdkafka::{
     ClientConfig, ClientContext, Statistics, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
-    error::{KafkaError, KafkaResult},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     statistics::{ConsumerGroup, Partition},
 };
 use tokio::{sync::mpsc, task::spawn_blocking, time::sleep};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use crate::{
-    KafkaConfig, metrics,
+    KafkaConfig,
+    clients::{self, Outage, Pulse},
+    metrics,
     status::{Phase, SourceLag, SourceState},
 };
 
@@ -39,6 +44,10 @@ const LOOK: Duration = Duration::from_secs(2);
 pub(crate) struct Context {
     topic: String,
     state: Arc<SourceState>,
+    pulse: Pulse,
+    outage: Arc<Outage>,
+    /// It has had a partition: the topic was there.
+    had: AtomicBool,
     revoked: mpsc::UnboundedSender<Vec<Place>>,
     /// The paused partitions, each with its end where that is known: librdkafka only learns it by fetching.
     paused: Mutex<BTreeMap<i32, Option<i64>>>,
@@ -48,15 +57,35 @@ pub(crate) struct Context {
 pub(crate) fn consumer(
     config: &KafkaConfig,
     topic: &str,
+    outage: &Arc<Outage>,
     state: Arc<SourceState>,
 ) -> KafkaResult<(Consumer, mpsc::UnboundedReceiver<Vec<Place>>)> {
     let (revoked, given_up) = mpsc::unbounded_channel();
-    let context = Context { topic: topic.to_owned(), state, revoked, paused: Mutex::default() };
+    let context = Context {
+        topic: topic.to_owned(),
+        state,
+        pulse: Pulse::new(outage.client()),
+        outage: Arc::clone(outage),
+        had: AtomicBool::default(),
+        revoked,
+        paused: Mutex::default(),
+    };
     let consumer = settings(config, topic).create_with_context(context)?;
     Ok((consumer, given_up))
 }
 
 impl Context {
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// Whether an error means that the topic was there and is gone. Who makes it again, and reads on, is another consumer:
+    /// this one would take what it knew of the old one for true.
+    pub(crate) fn is_bereft(&self, error: &KafkaError) -> bool {
+        matches!(error, KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition))
+            && self.had.load(Ordering::Relaxed)
+    }
+
     pub(super) fn paused(&self, partition: i32) {
         self.lock().insert(partition, None);
     }
@@ -110,11 +139,9 @@ pub(super) async fn watch_paused(consumer: &Arc<Consumer>) -> Infallible {
 
 fn settings(config: &KafkaConfig, topic: &str) -> ClientConfig {
     let millis = |duration: Duration| duration.as_millis().to_string();
-    let mut settings = ClientConfig::new();
+    let mut settings = clients::named("roomcast-relay", &config.brokers);
     settings
-        .set("bootstrap.servers", &config.brokers)
         .set("group.id", &config.group)
-        .set("client.id", "roomcast-relay")
         // Who comes or goes moves only the partitions that have to move; the others are carried on meanwhile.
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", millis(config.session_timeout))
@@ -125,11 +152,8 @@ fn settings(config: &KafkaConfig, topic: &str) -> ClientConfig {
         .set("enable.auto.offset.store", "false")
         .set("enable.auto.commit", "true")
         .set("auto.commit.interval.ms", millis(config.commit_interval))
-        // Where others make the topics: look for them often, and never make them with wrong settings.
-        .set("allow.auto.create.topics", "false")
+        // Where others make the topics: look for them often.
         .set("topic.metadata.refresh.interval.ms", "2000")
-        .set("reconnect.backoff.max.ms", "1000")
-        .set("socket.nagle.disable", "true")
         .set("fetch.error.backoff.ms", "100")
         // What is fetched ahead is thrown away when its partition is paused, so it is little; and therefore looked at often,
         // as the default of a second would let through a thousand records a second.
@@ -138,34 +162,16 @@ fn settings(config: &KafkaConfig, topic: &str) -> ClientConfig {
         .set("fetch.queue.backoff.ms", "5")
         // A partition that is resumed is asked for when the request under way returns: without news after this time.
         .set("fetch.wait.max.ms", "100")
-        .set("statistics.interval.ms", "1000")
         .set_log_level(RDKafkaLogLevel::Info);
     if let Some(instance) = &config.instance {
         settings.set("group.instance.id", format!("{instance}/{topic}"));
     }
-    for (name, value) in &config.settings {
-        settings.set(name, value);
-    }
-    settings
-}
-
-/// What librdkafka says, as loud as it is for us.
-pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-            warn!(facility, "librdkafka: {message}");
-        }
-        RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => info!(facility, "librdkafka: {message}"),
-        // Errors are each attempt to connect; that there is trouble is told once, by whom it troubles.
-        RDKafkaLogLevel::Error | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-            debug!(facility, "librdkafka: {message}");
-        }
-    }
+    clients::told(settings, &config.settings)
 }
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
+        clients::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -174,8 +180,10 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
+        self.pulse.take(&statistics);
         let connected = statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP");
         if connected {
+            self.outage.passes();
             self.state.recovered(&brokers_of(&self.topic));
         }
         let phase = match &statistics.cgrp {
@@ -198,6 +206,7 @@ impl ConsumerContext for Context {
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
             Rebalance::Assign(list) if list.count() > 0 => {
+                self.had.store(true, Ordering::Relaxed);
                 info!(partitions = ?places(list), "carrying more partitions");
             }
             Rebalance::Revoke(list) if list.count() > 0 => {

@@ -30,7 +30,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, debug, info, info_span};
 
 use self::{
     client::{Consumer, Place},
@@ -44,6 +44,7 @@ use super::{
 };
 use crate::{
     KafkaConfig, RelayError,
+    clients::{self, Outage},
     letter_box::Letter,
     metrics,
     probe::Way,
@@ -70,8 +71,9 @@ impl KafkaSource {
     async fn sessions(self) -> Result<(), RelayError> {
         let backoff = self.carrier.backoff();
         let mut failures = 0;
+        let outage = Arc::new(Outage::of("source"));
         while !self.shutdown.is_cancelled() {
-            let ended = self.session(&mut failures).await;
+            let ended = self.session(&mut failures, &outage).await;
             self.carrier.state.is_at(&self.topic, Phase::Connecting);
             let Err(error) = ended else { break };
             self.carrier.state.suffers(&self.topic, error.to_string());
@@ -79,21 +81,23 @@ impl KafkaSource {
                 return Err(error);
             }
             ::metrics::counter!(metrics::RECONNECTS, "source" => "kafka").increment(1);
+            outage.fails(&error);
             failures += 1;
             let pause = backoff.pause(failures);
-            warn!(%error, failures, "the consumer cannot go on; another one in {pause:?}");
+            debug!(%error, failures, "the consumer cannot go on; another one in {pause:?}");
             select! { () = self.shutdown.cancelled() => {}, () = sleep(pause) => {} }
         }
         Ok(())
     }
 
     /// The life of one consumer: until the shutdown, or an error that it cannot get over.
-    async fn session(&self, failures: &mut u32) -> Result<(), RelayError> {
+    async fn session(&self, failures: &mut u32, outage: &Arc<Outage>) -> Result<(), RelayError> {
         select! {
             () = self.shutdown.cancelled() => return Ok(()),
             made = self.make_topic() => made?,
         }
-        let (consumer, mut given_up) = client::consumer(&self.config, &self.topic, Arc::clone(&self.carrier.state))?;
+        let (consumer, mut given_up) =
+            client::consumer(&self.config, &self.topic, outage, Arc::clone(&self.carrier.state))?;
         let consumer = Leaving(Some(Arc::new(consumer)));
         let Some(reader) = &consumer.0 else { return Ok(()) };
         reader.subscribe(&[&self.topic])?;
@@ -102,8 +106,11 @@ impl KafkaSource {
         let mut lanes = Lanes::new(reader, self.carrier.clone(), self.config.queue_rows, stop.clone());
         let ended = select! {
             () = self.shutdown.cancelled() => Ok(()),
-            ended = self.read(reader, &mut lanes, &mut given_up, failures) => ended,
+            ended = self.read(reader, &mut lanes, &mut given_up, failures, outage) => ended,
             never = client::watch_paused(reader) => match never {},
+            () = clients::watch(reader.context().pulse(), &self.config.brokers, &self.config.settings) => {
+                Err(RelayError::KafkaClientLost)
+            }
         };
         stop.cancel();
         lanes.ended().await;
@@ -124,6 +131,7 @@ impl KafkaSource {
         lanes: &mut Lanes,
         given_up: &mut mpsc::UnboundedReceiver<Vec<Place>>,
         failures: &mut u32,
+        outage: &Outage,
     ) -> Result<(), RelayError> {
         loop {
             let received = select! {
@@ -151,22 +159,20 @@ impl KafkaSource {
                     lanes.take(place, self.entry_of(&record)).await;
                 }
                 Err(error @ KafkaError::MessageConsumptionFatal(_)) => return Err(error.into()),
-                Err(error) => self.endure(&error),
+                Err(error) if consumer.context().is_bereft(&error) => return Err(error.into()),
+                Err(error) => self.endure(&error, outage),
             }
         }
     }
 
     /// Nothing that the consumer does not get over by itself: a topic that is not there yet, brokers that are away.
-    fn endure(&self, error: &KafkaError) {
+    fn endure(&self, error: &KafkaError, outage: &Outage) {
         if let KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition) = error {
             info!("the topic does not exist; waiting until somebody makes it");
             return;
         }
-        if self.carrier.state.suffers(&client::brokers_of(&self.topic), error.to_string()) {
-            warn!(%error, "Kafka has trouble; looking for it until it is back");
-        } else {
-            debug!(%error, "Kafka still has trouble");
-        }
+        self.carrier.state.suffers(&client::brokers_of(&self.topic), error.to_string());
+        outage.fails(error);
     }
 
     /// What a record is to its lane.

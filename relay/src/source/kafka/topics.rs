@@ -7,13 +7,15 @@
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use rdkafka::{
-    ClientConfig, ClientContext,
+    ClientContext,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::{Client, DefaultClientContext},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     metadata::MetadataPartition,
 };
 use tracing::{debug, info, warn};
+
+use crate::clients;
 
 /// What the brokers have as their default: 1 in the demo, 3 in production.
 const REPLICATION: TopicReplication<'static> = TopicReplication::Fixed(-1);
@@ -63,12 +65,8 @@ pub async fn ensure(
     settings: &BTreeMap<String, String>,
     topics: &[Topic],
 ) -> Result<Vec<String>, KafkaError> {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers).set("client.id", "roomcast-topics");
-    for (name, value) in settings {
-        config.set(name, value);
-    }
-    let client: AdminClient<DefaultClientContext> = config.create()?;
+    let client: AdminClient<DefaultClientContext> =
+        clients::told(clients::named("roomcast-topics", brokers), settings).create()?;
     let settings: Vec<_> = topics.iter().map(Topic::settings).collect();
     let wanted = topics.iter().zip(&settings).map(|(topic, settings)| {
         let wanted = NewTopic::new(&topic.name, topic.partitions, REPLICATION);
