@@ -60,7 +60,7 @@ impl Stage {
         let config = HubConfig {
             shards: 1,
             insecure: true,
-            token_secret: SECRET.to_owned(),
+            token: hub::TokenRules::hmac(SECRET),
             api_key: SECRET.to_owned(),
             idle_channel_limit: 100,
             without_namespace: Some(ChannelOptions::default()),

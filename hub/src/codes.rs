@@ -59,11 +59,20 @@ impl Disconnect {
     pub(crate) const CHANNEL_LIMIT: Self = Self::new(3505, "channel limit");
     pub(crate) const NOT_AVAILABLE: Self = Self::new(3508, "not available");
 
+    /// For a client that speaks, or asks for, Protobuf.
+    pub(crate) const ONLY_JSON: Self =
+        Self::new(3508, "this server speaks JSON, not Protobuf: choose an SDK, or its mode, that speaks JSON");
+
     /// A control frame has at most 125 bytes of payload, two of which are the code.
     const MAX_REASON_BYTES: usize = 123;
 
     const fn new(code: u16, reason: &'static str) -> Self {
         Self { code, reason: Cow::Borrowed(reason) }
+    }
+
+    /// What says so over the server API.
+    pub(crate) fn into_request(self) -> DisconnectReason {
+        DisconnectReason { code: self.code, reason: self.reason.into_owned() }
     }
 
     /// A close code that came over the server API; `None` when no Close frame can carry it.

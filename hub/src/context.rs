@@ -15,13 +15,13 @@ use crate::{
     emulation::Sessions,
     nodes::Nodes,
     registry::Registry,
-    token::TokenVerifier,
+    token::Tokens,
 };
 
 pub(crate) struct Context {
     pub(crate) config: HubConfig,
     pub(crate) authority: Arc<dyn Authority>,
-    pub(crate) tokens: TokenVerifier,
+    pub(crate) tokens: Tokens,
     pub(crate) registry: Registry,
     pub(crate) gate: Gate,
     /// Clients without a socket.

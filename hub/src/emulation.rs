@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     admission::comes_from_a_known_page,
+    config::HubConfig,
     connection::{Connection, Limits},
     heartbeat::Pulse,
     hub::{Hub, Inner},
@@ -49,14 +50,17 @@ struct Emulated {
     data: String,
 }
 
-pub(crate) fn routes(largest: usize) -> Router<Hub> {
+pub(crate) fn routes(config: &HubConfig) -> Router<Hub> {
     // The envelope's quotes and escapes come on top of what a client may say.
-    let limit = DefaultBodyLimit::max(largest.saturating_mul(2).saturating_add(1024));
-    Router::new()
-        .route("/connection/http_stream", post(http_stream).options(preflight))
-        .route("/connection/sse", get(sse))
-        .route("/emulation", post(emulated).options(preflight))
-        .layer(limit)
+    let limit = DefaultBodyLimit::max(config.max_frame_bytes.saturating_mul(2).saturating_add(1024));
+    let mut routes = Router::new().route("/emulation", post(emulated).options(preflight));
+    if config.http_stream {
+        routes = routes.route("/connection/http_stream", post(http_stream).options(preflight));
+    }
+    if config.sse {
+        routes = routes.route("/connection/sse", get(sse));
+    }
+    routes.layer(limit)
 }
 
 async fn http_stream(State(hub): State<Hub>, headers: HeaderMap, first: Bytes) -> Response {

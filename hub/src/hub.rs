@@ -27,7 +27,7 @@ use crate::{
     nodes::{Bus, Nodes, Voice},
     registry::Registry,
     shard::{self, ShardCommand, ShardHandle, end_of},
-    token::TokenVerifier,
+    token::Tokens,
     upgrade,
 };
 
@@ -113,7 +113,7 @@ impl Hub {
             Nodes::new(node, voice, config.node_heartbeat)
         });
         let context = Arc::new(Context {
-            tokens: TokenVerifier::new(&config.token_secret),
+            tokens: Tokens::new(&config, &runtime)?,
             authority,
             registry: Registry::default(),
             gate: Gate::default(),
@@ -140,7 +140,7 @@ impl Hub {
     pub fn router(&self) -> axum::Router {
         axum::Router::new()
             .route("/connection/websocket", axum::routing::get(upgrade::upgrade))
-            .merge(emulation::routes(self.inner.context.config.max_frame_bytes))
+            .merge(emulation::routes(&self.inner.context.config))
             .merge(api::routes())
             .with_state(self.clone())
     }

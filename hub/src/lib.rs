@@ -20,6 +20,7 @@ pub mod fuzzing;
 mod heartbeat;
 mod history;
 mod hub;
+mod jwks;
 mod metrics;
 mod nodes;
 mod questions;
@@ -37,6 +38,8 @@ mod upgrade;
 mod wire;
 
 pub use authority::{Access, Alone, Authority, AuthorityError, Backlog, Subscription};
-pub use config::{ChannelOptions, ConfigFile, HubConfig};
+pub use config::{
+    ChannelOptions, ConfigFile, Expected, Finding, Findings, HubConfig, PersonalChannel, TokenRules, Verdict,
+};
 pub use hub::{Accepted, Hub, HubError, Rejection};
 pub use nodes::{Bus, BusError};

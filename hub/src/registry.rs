@@ -39,14 +39,22 @@ impl Registry {
         metrics::clients(open.len());
     }
 
-    /// The socket belongs to `user`. From here on the commands of the relay reach it. `most` 0 is any number.
-    pub(crate) fn name(&self, user: &Arc<str>, connection: &Arc<Connection>, most: usize) -> Result<(), TooMany> {
+    /// The socket belongs to `user`. From here on the commands of the relay reach it. `most` 0 is any number. The sockets
+    /// that were the user's before.
+    pub(crate) fn name(
+        &self,
+        user: &Arc<str>,
+        connection: &Arc<Connection>,
+        most: usize,
+    ) -> Result<Vec<Arc<Connection>>, TooMany> {
         let mut users = self.users.write();
         if most > 0 && users.get(user).is_some_and(|connections| connections.len() >= most) {
             return Err(TooMany);
         }
-        users.entry(Arc::clone(user)).or_default().push(Arc::clone(connection));
-        Ok(())
+        let connections = users.entry(Arc::clone(user)).or_default();
+        let before = connections.clone();
+        connections.push(Arc::clone(connection));
+        Ok(before)
     }
 
     /// The socket has ended.

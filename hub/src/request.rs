@@ -215,6 +215,12 @@ pub(crate) fn lines(message: &[u8]) -> impl Iterator<Item = Result<&[u8], Malfor
     message.split(|&byte| byte == b'\n').map(|line| if line.is_empty() { Err(Malformed) } else { Ok(line) })
 }
 
+/// Is this a command in Protobuf? It has its length, in one to three bytes, and then its first field, the id: a byte 8,
+/// which no JSON has.
+pub(crate) fn is_protobuf(message: &[u8]) -> bool {
+    message.iter().skip(1).take(3).any(|&byte| byte == 8)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

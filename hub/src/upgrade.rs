@@ -10,7 +10,7 @@ use std::{
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -20,6 +20,7 @@ use tracing::{Instrument, debug, debug_span, error};
 use tungstenite::handshake::derive_accept_key;
 
 use crate::{
+    codes::Disconnect,
     connection::{Connection, Limits},
     deflate,
     heartbeat::Pulse,
@@ -30,6 +31,8 @@ use crate::{
 
 /// The only subprotocol that is spoken; it is also spoken when none is asked for.
 const SUBPROTOCOL: &str = "centrifuge-json";
+/// The one that is not. A client that asks for it is told so by a Close frame, which it can read, and not by a status.
+const PROTOBUF: &str = "centrifuge-protobuf";
 /// How long the client may take between our answer and the switch.
 const SWITCH_WITHIN: Duration = Duration::from_secs(10);
 
@@ -50,9 +53,11 @@ pub(crate) async fn upgrade(State(hub): State<Hub>, mut request: Request) -> Res
     }
     let extension = context.config.compression.then(|| deflate::accept(request.headers())).flatten();
     let (inner, deflates) = (Arc::clone(&hub.inner), extension.is_some());
+    let subprotocol = subprotocol(request.headers());
+    let speaks_json = subprotocol != Some(PROTOBUF) && !asks_for_protobuf(request.uri());
     hub.inner.context.tasks.spawn(async move {
         match tokio::time::timeout(SWITCH_WITHIN, on_upgrade).await {
-            Ok(Ok(upgraded)) => settle(&inner, upgraded, deflates),
+            Ok(Ok(upgraded)) => settle(&inner, upgraded, deflates, speaks_json),
             Ok(Err(error)) => debug!(%error, "a WebSocket upgrade failed"),
             Err(_) => debug!("a WebSocket upgrade took too long"),
         }
@@ -63,13 +68,24 @@ pub(crate) async fn upgrade(State(hub): State<Hub>, mut request: Request) -> Res
     ];
     let mut response = (StatusCode::SWITCHING_PROTOCOLS, headers).into_response();
     response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    if names(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
-        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    if let Some(subprotocol) = subprotocol {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
     }
     if let Some(extension) = extension {
         response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
     }
     response
+}
+
+/// The subprotocol that the client is answered with; a browser insists on one that it has asked for.
+fn subprotocol(headers: &HeaderMap) -> Option<&'static str> {
+    [SUBPROTOCOL, PROTOBUF].into_iter().find(|known| names(headers, &header::SEC_WEBSOCKET_PROTOCOL, known))
+}
+
+/// Older SDKs ask in the address.
+fn asks_for_protobuf(uri: &Uri) -> bool {
+    let asked = |pair: &str| matches!(pair, "format=protobuf" | "cf_protocol=protobuf");
+    uri.query().is_some_and(|query| query.split('&').any(asked))
 }
 
 /// Checks that this is a WebSocket handshake (RFC 6455 §4.2.1).
@@ -94,7 +110,7 @@ fn names(headers: &HeaderMap, header: &header::HeaderName, wanted: &str) -> bool
 }
 
 /// Moves the socket to its home shard.
-fn settle(inner: &Arc<Inner>, upgraded: Upgraded, deflates: bool) {
+fn settle(inner: &Arc<Inner>, upgraded: Upgraded, deflates: bool, speaks_json: bool) {
     let Ok(parts) = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) else {
         return error!("the hub serves plain TCP only: put TLS in front of it");
     };
@@ -114,12 +130,15 @@ fn settle(inner: &Arc<Inner>, upgraded: Upgraded, deflates: bool) {
         let limits = Limits { queue_bytes: config.queue_limit_bytes, close_wait: config.close_wait };
         let pulse = Pulse::new(config.ping_interval, config.pong_timeout, Instant::now() + config.stale_after);
         let connection = Arc::new(Connection::new(id, Wire::Socket { stream, deflates }, home, limits, pulse));
-        serve(inner, connection, first).await;
+        serve(inner, connection, first, speaks_json).await;
     });
 }
 
-async fn serve(inner: Arc<Inner>, connection: Arc<Connection>, first: Vec<u8>) {
+async fn serve(inner: Arc<Inner>, connection: Arc<Connection>, first: Vec<u8>, speaks_json: bool) {
     inner.admit(&connection);
+    if !speaks_json {
+        connection.close(&Disconnect::ONLY_JSON);
+    }
     let span = debug_span!("connection", client = %connection.client);
     reader::run(inner, connection, first).instrument(span).await;
 }

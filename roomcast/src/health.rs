@@ -82,10 +82,11 @@ impl Health {
     }
 }
 
-/// `/healthz`, `/readyz` and `/metrics`.
+/// `/healthz` (and `/health`, its name in Centrifugo), `/readyz` and `/metrics`.
 pub fn router(health: Health, metrics: PrometheusHandle) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok"))
+        .route("/health", get(async || Json(serde_json::json!({}))))
         .route("/readyz", get(readyz))
         .with_state(health)
         .route("/metrics", get(async move || metrics.render()))

@@ -1,24 +1,38 @@
 //! How a hub behaves. The defaults are Centrifugo's where it has the same option.
 
+mod centrifugo;
+mod document;
 mod file;
+mod findings;
 mod options;
 mod time;
+mod tokens;
 
 use std::{collections::BTreeMap, num::NonZeroUsize, thread, time::Duration};
 
 use protocol::Channel;
 
 pub(crate) use self::options::{Counting, Right};
-pub use self::{file::ConfigFile, options::ChannelOptions};
+pub use self::{
+    file::ConfigFile,
+    findings::{Finding, Findings, Verdict},
+    options::ChannelOptions,
+    tokens::{Expected, TokenRules},
+};
 use crate::HubError;
 
 /// Everything that can be set about a hub.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that an operator sets by its name")]
 pub struct HubConfig {
     /// How many threads deliver. Each owns its channels; one core is left to HTTP and the rest of the program.
     pub shards: usize,
-    /// The secret with which connection and subscription tokens are signed (HS256, HS384 or HS512).
-    pub token_secret: String,
+    /// Which connection tokens are believed, and subscription tokens where these have no rules of their own.
+    pub token: TokenRules,
+    /// Which subscription tokens are believed, where that is not as with connection tokens.
+    pub subscription_token: Option<TokenRules>,
+    /// Every user has a channel of its own, which each of its connections hears.
+    pub personal_channel: Option<PersonalChannel>,
     /// The key of the server API.
     pub api_key: String,
     /// For development, on a loopback address: no token and no key is needed, and everything is allowed.
@@ -49,6 +63,10 @@ pub struct HubConfig {
     pub queue_limit_bytes: usize,
     /// Largest message that a client may send; beyond it the socket is closed with 1009.
     pub max_frame_bytes: usize,
+    /// Clients may come by HTTP-streaming.
+    pub http_stream: bool,
+    /// Clients may come by server-sent events.
+    pub sse: bool,
     /// Clients that offer permessage-deflate get it.
     pub compression: bool,
     /// Bytes that a push has to have to be compressed.
@@ -89,11 +107,38 @@ pub struct HubConfig {
     pub namespaces: BTreeMap<String, ChannelOptions>,
 }
 
+/// The channel `#42` of the user 42, or `personal:#42`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PersonalChannel {
+    /// The namespace, whose options hold; empty: they are those of channels without one.
+    pub namespace: String,
+    /// A connection of a user closes the ones before it (3504).
+    pub single_connection: bool,
+}
+
+impl PersonalChannel {
+    /// Its name for a user.
+    pub(crate) fn of(&self, user: &str) -> String {
+        match self.namespace.as_str() {
+            "" => format!("#{user}"),
+            namespace => format!("{namespace}:#{user}"),
+        }
+    }
+}
+
+/// What could never work, and where, in the words of the configuration file.
+pub(crate) struct Problem {
+    pub(crate) place: String,
+    pub(crate) why: String,
+}
+
 impl Default for HubConfig {
     fn default() -> Self {
         Self {
             shards: thread::available_parallelism().map_or(1, NonZeroUsize::get).saturating_sub(1).max(1),
-            token_secret: String::new(),
+            token: TokenRules::default(),
+            subscription_token: None,
+            personal_channel: None,
             api_key: String::new(),
             insecure: false,
             anonymous: false,
@@ -109,6 +154,8 @@ impl Default for HubConfig {
             close_wait: Duration::from_secs(5),
             queue_limit_bytes: 1 << 20,
             max_frame_bytes: 64 << 10,
+            http_stream: true,
+            sse: true,
             compression: false,
             compression_min_size: 0,
             compression_level: 1,
@@ -136,10 +183,18 @@ impl Default for HubConfig {
     }
 }
 
+/// A channel that begins with `$` is heard with a subscription token alone; `$chat:1` is of the namespace `chat`.
+pub(crate) const PRIVATE: char = '$';
+
+fn namespace_of(channel: &Channel) -> &str {
+    let namespace = channel.namespace();
+    namespace.strip_prefix(PRIVATE).unwrap_or(namespace)
+}
+
 impl HubConfig {
     /// The options of a channel; `None` for one of an unknown namespace.
     pub fn options_of(&self, channel: &Channel) -> Option<&ChannelOptions> {
-        match channel.namespace() {
+        match namespace_of(channel) {
             "" => self.without_namespace.as_ref(),
             namespace => self.namespaces.get(namespace),
         }
@@ -147,42 +202,91 @@ impl HubConfig {
 
     /// Refuses what could never work.
     pub(crate) fn check(&self) -> Result<(), HubError> {
-        let wrong = |what: &str| Err(HubError::Config(what.to_owned()));
-        if self.token_secret.is_empty() && !self.insecure {
-            return wrong("the token secret is empty: anybody could sign tokens");
+        let problems = self.problems();
+        if problems.is_empty() {
+            return Ok(());
         }
-        if self.api_key.is_empty() && !self.insecure {
-            return wrong("the API key is empty: anybody could publish");
+        let told: Vec<_> = problems.into_iter().map(|Problem { place, why }| format!("{place}: {why}")).collect();
+        Err(HubError::Config(told.join("; ")))
+    }
+
+    /// Everything that could never work.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let mut found = Vec::new();
+        let mut wrong = |holds: bool, place: &str, why: &str| {
+            if !holds {
+                found.push(Problem { place: place.to_owned(), why: why.to_owned() });
+            }
+        };
+        wrong(self.insecure || self.token.has_key(), "client.token", "there is no key: anybody could sign tokens");
+        wrong(self.insecure || !self.api_key.is_empty(), "http_api.key", "there is none: anybody could publish");
+        wrong(
+            self.pong_timeout < self.ping_interval,
+            "client.pong_timeout",
+            "the pong time-out must be shorter than the ping interval",
+        );
+        wrong(!self.node_heartbeat.is_zero(), "the time between heartbeats of a node", "it cannot be 0");
+        wrong(!self.bus_timeout.is_zero(), "the time that the bus may take", "it cannot be 0");
+        wrong(self.shards > 0 && self.shard_queue > 0, "shards", "a hub needs at least one shard with a queue");
+        wrong((1..=9).contains(&self.compression_level), "websocket.compression_level", "it is 1 to 9");
+        wrong(
+            (1..=Channel::MAX_BYTES).contains(&self.channel_max_length),
+            "channel.max_length",
+            "a channel's name has 1 to 255 bytes",
+        );
+        found.extend(self.problems_of_tokens());
+        found.extend(self.problems_of_channels());
+        found.extend(self.problem_of_personal_channels());
+        found
+    }
+
+    fn problems_of_tokens(&self) -> Vec<Problem> {
+        let own = self.subscription_token.as_ref().map(|rules| ("client.subscription_token", rules));
+        let mut found = Vec::new();
+        for (section, rules) in [("client.token", &self.token)].into_iter().chain(own) {
+            found.extend(
+                rules.contradictions().map(|(option, why)| Problem { place: format!("{section}.{option}"), why }),
+            );
         }
-        if self.pong_timeout >= self.ping_interval {
-            return wrong("the pong time-out must be shorter than the ping interval");
+        if let Some((section, _)) = own.filter(|(_, rules)| !rules.has_key()) {
+            found.push(Problem { place: section.to_owned(), why: "it is enabled, and has no key".to_owned() });
         }
-        if self.node_heartbeat.is_zero() || self.bus_timeout.is_zero() {
-            return wrong("the time between heartbeats of a node, and the time that the bus may take, cannot be 0");
-        }
-        if self.shards == 0 || self.shard_queue == 0 {
-            return wrong("a hub needs at least one shard with a queue");
-        }
-        if !(1..=9).contains(&self.compression_level) {
-            return wrong("the compression level is 1 to 9");
-        }
-        if !(1..=Channel::MAX_BYTES).contains(&self.channel_max_length) {
-            return wrong("a channel's name has 1 to 255 bytes");
-        }
+        found
+    }
+
+    fn problems_of_channels(&self) -> Vec<Problem> {
+        let mut found = Vec::new();
+        let mut wrong = |place: String, why: &str| found.push(Problem { place, why: why.to_owned() });
         if let Some(why) = self.without_namespace.as_ref().and_then(ChannelOptions::contradiction) {
-            return wrong(&format!("channels without a namespace: {why}"));
+            wrong("channel.without_namespace".to_owned(), why);
         }
         for (name, options) in &self.namespaces {
+            let place = format!("channel.namespaces (\"{name}\")");
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
             if name.len() < 2 || !name.bytes().all(plain) {
-                return wrong(&format!(
-                    "\"{name}\" is no name for a namespace: letters, digits, - _ . and at least two"
-                ));
+                wrong(place.clone(), "a namespace's name has letters, digits, - _ . and at least two of them");
             }
             if let Some(why) = options.contradiction() {
-                return wrong(&format!("namespace \"{name}\": {why}"));
+                wrong(place, why);
             }
         }
-        Ok(())
+        found
+    }
+
+    fn problem_of_personal_channels(&self) -> Option<Problem> {
+        const SECTION: &str = "client.subscribe_to_user_personal_channel";
+        let personal = self.personal_channel.as_ref()?;
+        let options = match personal.namespace.as_str() {
+            "" => self.without_namespace.as_ref(),
+            namespace => self.namespaces.get(namespace),
+        };
+        let (option, why) = match options {
+            None => ("personal_channel_namespace", "there is no such namespace"),
+            Some(options) if personal.single_connection && !options.presence => {
+                ("single_connection", "the namespace of the personal channels must have presence")
+            }
+            Some(_) => return None,
+        };
+        Some(Problem { place: format!("{SECTION}.{option}"), why: why.to_owned() })
     }
 }

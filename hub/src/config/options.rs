@@ -8,7 +8,7 @@ use super::time;
 
 /// Options of the channels of one namespace. The default allows nothing and keeps nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch that an operator sets by its name")]
 pub struct ChannelOptions {
     /// The truth counts publications: they carry version and epoch, and the authority has the backlog.

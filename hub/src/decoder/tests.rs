@@ -184,7 +184,7 @@ fn the_limit_is_that_of_the_message_whatever_its_frames() {
 #[test]
 fn text_is_refused_as_soon_as_it_cannot_become_text() {
     let part = |last, payload: &[u8]| {
-        let kind = if payload == "é".as_bytes()[..1].as_ref() { Data::Text } else { Data::Continue };
+        let kind = if payload == &"é".as_bytes()[..1] { Data::Text } else { Data::Continue };
         frame(OpCode::Data(kind), last, payload, [7; 4])
     };
     let (first, second) = "é".as_bytes().split_at(1);

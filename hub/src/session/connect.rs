@@ -6,13 +6,14 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use protocol::{Channel, Position};
+use protocol::{Channel, Command, Position};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
 use super::{Phase, Session};
 use crate::{
     codes::{Disconnect, ErrorCode},
+    connection::Connection,
     frame::{self, Object, write_expiry},
     metrics,
     registry::TooMany,
@@ -52,7 +53,7 @@ impl Session {
     }
 
     async fn let_in(&mut self, id: u32, connect: Connect) -> Result<(), Refused> {
-        let mut pass = self.pass(&connect.token)?;
+        let mut pass = self.pass(&connect.token).await?;
         let user: Arc<str> = pass.user.as_str().into();
         self.connection.identify(Arc::clone(&user), pass.info.take());
         let granted = std::mem::take(&mut pass.channels);
@@ -60,13 +61,17 @@ impl Session {
         if !user.is_empty() {
             let most = self.hub.context.config.user_connection_limit;
             let named = self.hub.context.registry.name(&user, &self.connection, most);
-            named.map_err(|TooMany| Refused::Disconnect(Disconnect::CONNECTION_LIMIT))?;
+            let before = named.map_err(|TooMany| Refused::Disconnect(Disconnect::CONNECTION_LIMIT))?;
+            self.be_the_only_one(&user, &before).await.map_err(Refused::Error)?;
         }
         let mut subscriptions = self.subscriptions(&user).await.map_err(Refused::Error)?;
         for (name, grant) in granted {
             let channel = self.named(&name).map_err(Refused::Error)?;
             let known = subscriptions.remove(&channel).and_then(|grant| grant.known);
             subscriptions.insert(channel, Grant { known, ..grant });
+        }
+        if let Some(personal) = self.personal_channel(&user) {
+            subscriptions.entry(self.named(&personal).map_err(Refused::Error)?).or_default();
         }
         if subscriptions.len() > self.hub.context.config.channel_limit {
             return Err(Refused::Disconnect(Disconnect::CHANNEL_LIMIT));
@@ -77,21 +82,48 @@ impl Session {
     }
 
     /// Who it is, by its token or without one.
-    fn pass(&self, token: &str) -> Result<Pass, Refused> {
+    async fn pass(&self, token: &str) -> Result<Pass, Refused> {
         let config = &self.hub.context.config;
         let anybody = config.anonymous || config.insecure;
         let refused = |outcome, why| {
             metrics::connected(outcome);
             Err(Refused::Disconnect(why))
         };
-        match self.hub.context.tokens.pass(token) {
+        match self.hub.context.tokens.pass(token).await {
             Ok(pass) if pass.user.is_empty() && !anybody => refused("missing_token", Disconnect::BAD_REQUEST),
             Ok(pass) => Ok(pass),
             Err(Refusal::Missing) if anybody => Ok(Pass::default()),
             Err(Refusal::Missing) => refused("missing_token", Disconnect::BAD_REQUEST),
             Err(Refusal::Expired) => Err(Refused::Error(ErrorCode::TOKEN_EXPIRED)),
+            Err(Refusal::Unknown) => Err(Refused::Error(ErrorCode::INTERNAL)),
             Err(Refusal::Invalid) => refused("invalid_token", Disconnect::INVALID_TOKEN),
         }
+    }
+
+    /// The channel that each user has, where that is configured.
+    fn personal_channel(&self, user: &str) -> Option<String> {
+        let personal = self.hub.context.config.personal_channel.as_ref().filter(|_| !user.is_empty())?;
+        Some(personal.of(user))
+    }
+
+    /// Closes the user's connections `before` this one, here and on other nodes, where a user has only one.
+    async fn be_the_only_one(&self, user: &str, before: &[Arc<Connection>]) -> Result<(), ErrorCode> {
+        let context = &self.hub.context;
+        if !context.config.personal_channel.as_ref().is_some_and(|personal| personal.single_connection) {
+            return Ok(());
+        }
+        for connection in before {
+            connection.close(&Disconnect::CONNECTION_LIMIT);
+        }
+        let Some(nodes) = &context.nodes else { return Ok(()) };
+        let disconnect = protocol::Disconnect {
+            user: user.to_owned(),
+            disconnect: Some(Disconnect::CONNECTION_LIMIT.into_request()),
+            client: None,
+            whitelist: vec![self.connection.client.to_string()],
+        };
+        let said = self.hub.say_commands(nodes, vec![Command::Disconnect(disconnect)]).await;
+        if said.iter().all(Result::is_ok) { Ok(()) } else { Err(ErrorCode::INTERNAL) }
     }
 
     /// The channels that the authority gives the user.

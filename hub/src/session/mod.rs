@@ -52,7 +52,7 @@ impl Session {
     /// Handles a message: one command a line.
     pub(crate) async fn receive(&mut self, message: &[u8]) -> Result<(), Disconnect> {
         for line in request::lines(message) {
-            let command = line.and_then(Command::parse).map_err(|_| Disconnect::BAD_REQUEST)?;
+            let command = line.and_then(Command::parse).map_err(|_| self.misspoken(message))?;
             let (id, request) = command.request();
             self.handle(id, request).await?;
             if self.connection.is_closing() {
@@ -60,6 +60,12 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Why a client goes that does not speak JSON.
+    fn misspoken(&self, message: &[u8]) -> Disconnect {
+        let is_first = self.phase == Phase::New;
+        if is_first && request::is_protobuf(message) { Disconnect::ONLY_JSON } else { Disconnect::BAD_REQUEST }
     }
 
     async fn handle(&mut self, id: u32, request: Request) -> Result<(), Disconnect> {
@@ -78,7 +84,7 @@ impl Session {
             }
             (Phase::Connected, Request::Rpc) => self.fail(id, ErrorCode::NOT_AVAILABLE),
             (Phase::Connected, Request::Send) => Err(Disconnect::NOT_AVAILABLE),
-            (Phase::Connected, Request::Refresh(refresh)) => self.refresh(id, &refresh),
+            (Phase::Connected, Request::Refresh(refresh)) => Box::pin(self.refresh(id, &refresh)).await,
             _ => Err(Disconnect::BAD_REQUEST),
         }
     }
@@ -87,11 +93,13 @@ impl Session {
         if self.connection.pulse.lock().pong() { Ok(()) } else { Err(Disconnect::BAD_REQUEST) }
     }
 
-    fn refresh(&self, id: u32, refresh: &Refresh) -> Result<(), Disconnect> {
-        let pass = self.hub.context.tokens.pass(&refresh.token).map_err(|refusal| match refusal {
-            Refusal::Expired => Disconnect::EXPIRED,
-            Refusal::Invalid | Refusal::Missing => Disconnect::INVALID_TOKEN,
-        })?;
+    async fn refresh(&self, id: u32, refresh: &Refresh) -> Result<(), Disconnect> {
+        let pass = match self.hub.context.tokens.pass(&refresh.token).await {
+            Ok(pass) => pass,
+            Err(Refusal::Unknown) => return self.fail(id, ErrorCode::INTERNAL),
+            Err(Refusal::Expired) => return Err(Disconnect::EXPIRED),
+            Err(Refusal::Invalid | Refusal::Missing) => return Err(Disconnect::INVALID_TOKEN),
+        };
         if self.connection.user() != pass.user {
             return Err(Disconnect::INVALID_TOKEN);
         }

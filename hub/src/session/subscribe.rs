@@ -10,6 +10,7 @@ use super::{Session, Unnamed};
 use crate::{
     authority::{Access, AuthorityError},
     codes::{Disconnect, ErrorCode},
+    config::PRIVATE,
     frame::{Object, write_expiry},
     request::{SubRefresh, Subscribe},
     shard::{Answer, Join, ShardCommand, end_of},
@@ -55,14 +56,22 @@ impl Session {
         let config = &self.hub.context.config;
         let Some(options) = config.options_of(channel) else { return Ok(Err(ErrorCode::UNKNOWN_CHANNEL)) };
         if !token.is_empty() {
-            return self.ticket(channel, token);
+            return self.ticket(channel, token).await;
         }
         let anonymous = self.connection.user().is_empty();
-        let named = options.allow_user_limited_channels && is_for(channel, self.connection.user());
-        if config.insecure || named || options.subscribing().allows(anonymous, false) {
+        if channel.as_str().starts_with(PRIVATE) && !config.insecure {
+            return Ok(Err(ErrorCode::PERMISSION_DENIED));
+        }
+        let users = named_users(channel).filter(|_| options.allow_user_limited_channels);
+        let allowed = match users {
+            Some(users) => !anonymous && users.split(',').any(|named| named == self.connection.user()),
+            None => options.subscribing().allows(anonymous, false),
+        };
+        if config.insecure || allowed {
             return Ok(Ok(Grant::default()));
         }
-        if !options.ask_authority || anonymous {
+        // A channel that names its users is for nobody else, whoever is asked.
+        if users.is_some() || !options.ask_authority || anonymous {
             return Ok(Err(ErrorCode::PERMISSION_DENIED));
         }
         Ok(match self.access(channel).await {
@@ -76,14 +85,15 @@ impl Session {
     }
 
     /// What a subscription token grants. One that was made for something else ends the connection.
-    fn ticket(&self, channel: &Channel, token: &str) -> Result<Result<Grant, ErrorCode>, Disconnect> {
-        match self.hub.context.tokens.ticket(token) {
+    async fn ticket(&self, channel: &Channel, token: &str) -> Result<Result<Grant, ErrorCode>, Disconnect> {
+        match self.hub.context.tokens.ticket(token).await {
             Ok(ticket) => {
                 let client = ticket.client.is_none_or(|client| client == self.connection.client.to_string());
                 let ours = ticket.channel == channel.as_str() && ticket.user == self.connection.user() && client;
                 if ours { Ok(Ok(ticket.grant)) } else { Err(Disconnect::INVALID_TOKEN) }
             }
             Err(Refusal::Expired) => Ok(Err(ErrorCode::TOKEN_EXPIRED)),
+            Err(Refusal::Unknown) => Ok(Err(ErrorCode::INTERNAL)),
             Err(Refusal::Invalid | Refusal::Missing) => Ok(Err(ErrorCode::PERMISSION_DENIED)),
         }
     }
@@ -109,7 +119,7 @@ impl Session {
         if refresh.token.is_empty() {
             return self.fail(id, ErrorCode::BAD_REQUEST);
         }
-        let grant = match self.ticket(&channel, &refresh.token)? {
+        let grant = match self.ticket(&channel, &refresh.token).await? {
             Ok(grant) => grant,
             Err(ErrorCode::PERMISSION_DENIED) => return Err(Disconnect::INVALID_TOKEN),
             Err(error) => return self.fail(id, error),
@@ -144,10 +154,9 @@ impl Session {
     }
 }
 
-/// Is the user one of those whom the channel names, as `dialog#7,8` names 7 and 8?
-fn is_for(channel: &Channel, user: &str) -> bool {
-    let users = channel.as_str().split_once('#').map(|(_, users)| users);
-    !user.is_empty() && users.is_some_and(|users| users.split(',').any(|named| named == user))
+/// The users whom the channel names, as `dialog#7,8` names 7 and 8.
+fn named_users(channel: &Channel) -> Option<&str> {
+    channel.as_str().rsplit_once('#').map(|(_, users)| users)
 }
 
 #[cfg(test)]
@@ -156,9 +165,9 @@ mod tests {
 
     #[test]
     fn a_channel_can_name_its_users() {
-        let channel = Channel::parse("dialog#7,8").unwrap();
-        assert!(is_for(&channel, "7") && is_for(&channel, "8"));
-        assert!(!is_for(&channel, "9") && !is_for(&channel, "") && !is_for(&channel, "7,8"));
-        assert!(!is_for(&Channel::parse("dialog:7").unwrap(), "7"));
+        let named = |name: &str| named_users(&Channel::parse(name).unwrap()).map(str::to_owned);
+        assert_eq!(named("dialog#7,8").as_deref(), Some("7,8"));
+        assert_eq!(named("issue#7:dialog#8").as_deref(), Some("8"), "the last ones");
+        assert_eq!(named("dialog:7"), None);
     }
 }

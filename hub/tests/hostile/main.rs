@@ -38,7 +38,7 @@ async fn start() -> (Hub, SocketAddr) {
         ChannelOptions { allow_subscribe_for_client: true, allow_subscribe_for_anonymous: true, ..Default::default() };
     let config = HubConfig {
         shards: 1,
-        token_secret: "secret".into(),
+        token: hub::TokenRules::hmac("secret"),
         api_key: "key".into(),
         anonymous: true,
         stale_after: Duration::from_secs(5),

@@ -118,3 +118,11 @@ async fn what_is_wrong_is_told_by_status_or_push() {
 fn uuid_of_nobody() -> &'static str {
     "00000000-0000-4000-8000-000000000000"
 }
+
+#[tokio::test]
+async fn ways_without_websocket_can_be_switched_off_one_by_one() {
+    let hub = TestHub::start_with(|config| config.sse = false).await;
+    let ask = |way: &str| http().get(format!("http://{}/connection/{way}", hub.address)).send();
+    assert_eq!(ask("sse").await.unwrap().status(), 404);
+    assert_eq!(ask("http_stream").await.unwrap().status(), 405, "it is there, for POST");
+}

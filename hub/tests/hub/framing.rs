@@ -8,6 +8,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::{
     Message,
+    client::IntoClientRequest,
     protocol::{
         CloseFrame,
         frame::{
@@ -66,6 +67,43 @@ async fn what_is_no_command_ends_the_connection() {
         assert_eq!(closed_after(bad).await, (3501, false), "{bad}");
     }
     assert_eq!(closed_after("{\"send\":{\"data\":1}}").await, (3508, false));
+}
+
+/// A connect command with the id 1 and a token, as centrifuge-js writes it in Protobuf.
+const CONNECT: &[u8] = &[9, 8, 1, 0x22, 5, 0x0a, 3, b'a', b'b', b'c'];
+
+#[tokio::test]
+async fn who_asks_for_protobuf_is_told_that_json_is_spoken() {
+    let hub = TestHub::start().await;
+    let address = format!("ws://{}/connection/websocket", hub.address);
+    let plain = address.clone().into_client_request().unwrap();
+    let asked = |query: &str| format!("{address}?{query}").into_client_request().unwrap();
+    let mut subprotocol = plain.clone();
+    subprotocol.headers_mut().insert("sec-websocket-protocol", "centrifuge-protobuf".parse().unwrap());
+    let said = [
+        (plain, true),
+        (subprotocol, false),
+        (asked("format=protobuf"), false),
+        (asked("a=b&cf_protocol=protobuf"), true),
+    ];
+    for (request, says_something) in said {
+        let stream = TcpStream::connect(hub.address).await.unwrap();
+        let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+        if says_something {
+            socket.send(Message::binary(CONNECT)).await.unwrap();
+        }
+        let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { panic!("no Close frame") };
+        assert_eq!(u16::from(frame.code), 3508);
+        assert!(frame.reason.contains("speaks JSON, not Protobuf"), "{}", frame.reason);
+    }
+    // The same bytes are nonsense from a client that has spoken JSON before, and JSON in a binary message is JSON.
+    let (mut client, _) = hub.connect("7").await;
+    client.socket.send(Message::binary(CONNECT)).await.unwrap();
+    assert_eq!(client.closed().await.0, 3501);
+    let mut client = hub.open().await;
+    let connect = json!({"id": 1, "connect": {"token": token("7")}}).to_string();
+    client.socket.send(Message::binary(connect.into_bytes())).await.unwrap();
+    assert!(client.next().await["connect"].is_object());
 }
 
 #[tokio::test]

@@ -15,10 +15,12 @@ mod deflate;
 mod emulation;
 mod framing;
 mod gathering;
+mod keys;
 mod model;
 mod nodes;
 mod noise;
 mod ordering;
+mod personal;
 mod recovering;
 mod slow;
 mod subscribing;
@@ -27,7 +29,7 @@ mod truth;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use hub::{Accepted, ChannelOptions, Hub, HubConfig, Rejection};
+use hub::{Accepted, ChannelOptions, Hub, HubConfig, Rejection, TokenRules};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use protocol::Command;
 use serde_json::{Value, json};
@@ -92,7 +94,7 @@ impl TestHub {
     fn config(change: impl FnOnce(&mut HubConfig)) -> HubConfig {
         let mut config = HubConfig {
             shards: 2,
-            token_secret: SECRET.into(),
+            token: TokenRules::hmac(SECRET),
             api_key: KEY.into(),
             hold: Duration::from_millis(20),
             ..HubConfig::default()

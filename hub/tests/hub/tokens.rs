@@ -118,7 +118,7 @@ async fn anonymous_connections_are_for_hubs_that_want_them() {
 async fn an_insecure_hub_asks_nobody_for_anything() {
     let hub = TestHub::start_with(|config| {
         config.insecure = true;
-        config.token_secret.clear();
+        config.token = hub::TokenRules::default();
         config.api_key.clear();
         config.without_namespace = Some(hub::ChannelOptions { presence: true, ..Default::default() });
     })

@@ -172,6 +172,9 @@ pub struct Relay {
 /// Settings of `roomcast hub`.
 #[derive(Args, Debug, Clone)]
 pub struct Hub {
+    /// What to do instead of being a hub.
+    #[command(subcommand)]
+    pub action: Option<HubAction>,
     /// Address of the WebSocket, the server API and /healthz, /readyz, /metrics
     #[arg(long, env = "ROOMCAST_LISTEN", default_value = "127.0.0.1:8001")]
     pub listen: SocketAddr,
@@ -195,6 +198,18 @@ pub struct Hub {
     /// How the hub treats browsers.
     #[command(flatten)]
     pub sockets: Sockets,
+}
+
+/// What can be done with a hub's settings besides running it.
+#[derive(Subcommand, Debug, Clone)]
+pub enum HubAction {
+    /// Says what becomes of each line of a configuration file: understood, harmless to leave out, not there
+    ///
+    /// For configurations of Centrifugo 6, in JSON, YAML or TOML. Exits with 0 if the hub would start with it as it is.
+    Check {
+        /// Such as config.json, config.yaml or config.toml
+        file: PathBuf,
+    },
 }
 
 /// Settings of `roomcast migrate`.
@@ -410,7 +425,7 @@ pub struct Sockets {
     /// Publications that the hub keeps of each room for those who come back
     #[arg(long, env = "ROOMCAST_HISTORY_SIZE", default_value_t = 300)]
     pub history_size: usize,
-    /// Channels and limits in a file, JSON in the words of Centrifugo's configuration (see docs/hub.md)
+    /// Channels, tokens and limits in a file, in the words of Centrifugo's configuration: JSON, YAML or TOML (docs/hub.md)
     #[arg(long, env = "ROOMCAST_HUB_CONFIG")]
     pub hub_config: Option<PathBuf>,
     /// Origins of pages whose browsers may connect, such as https://chat.example.org, several with commas, * for any

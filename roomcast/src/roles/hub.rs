@@ -15,8 +15,9 @@ use axum::{
 use hub::{Alone, Authority, Hub, HubConfig};
 use relay::engine::{EngineConfig, Tail, TailHandle};
 use serde_json::Value;
+use tracing::warn;
 
-use super::hub_config;
+use super::{hub_check, hub_config};
 use crate::{
     adapters::{KafkaBus, Node, Remote, Together},
     config, console,
@@ -26,9 +27,17 @@ use crate::{
 };
 
 pub(super) async fn run(settings: config::Hub, lifecycle: &Lifecycle) -> anyhow::Result<()> {
+    if let Some(config::HubAction::Check { file }) = &settings.action {
+        return hub_check::run(file, &settings);
+    }
+    if settings.sockets.hub_config.is_some()
+        && let Some(warning) = hub_check::warning_about_variables(std::env::vars_os())
+    {
+        warn!("{warning}");
+    }
     let (mut config, authority) = plan(&settings)?;
     config.insecure |= settings.insecure;
-    hub_config::check(&config, settings.listen)?;
+    hub_config::check(&config, &settings)?;
     let metrics = telemetry::metrics()?;
     let (hub, tail) = match settings.engine.kafka() {
         None => (Hub::start(config, authority)?, None),

@@ -6,6 +6,7 @@ mod dead_letters;
 mod demo;
 mod health;
 mod hub;
+mod hub_check;
 mod hub_config;
 mod migrate;
 mod mode;
