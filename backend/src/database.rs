@@ -2,14 +2,15 @@
 
 use std::{str::FromStr, time::Duration};
 
+use log::LevelFilter;
 use protocol::PARTITIONS;
 use sqlx::{
-    Connection, PgPool,
+    ConnectOptions, Connection, PgPool,
     migrate::{Migrate, MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::ApiState;
+use crate::{ApiState, outage::takes_writes};
 
 /// The tables and functions, compiled in.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
@@ -20,11 +21,19 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Opened at once and kept: a password handshake takes milliseconds, which the first requests need not pay for.
 const READY_CONNECTIONS: u32 = 4;
 
-/// A forgotten transaction holds back the vacuum of the outbox, and with it every claim of the relay.
-const IDLE_IN_TRANSACTION: &str = "10s";
+/// Bounds of a request's session. A forgotten transaction holds back the vacuum of the outbox, and with it every claim of
+/// the relay. Who waits for a lock keeps a connection from everybody else. No statement of a request takes a second.
+const BOUNDS: [(&str, &str); 3] =
+    [("idle_in_transaction_session_timeout", "10s"), ("lock_timeout", "2s"), ("statement_timeout", "10s")];
 
 /// A connection that was idle for so long is asked whether it is still there. Under load none is.
 const TRUSTED_FOR: Duration = Duration::from_secs(10);
+
+/// What took long is not told a line a request: the answer says what failed, and the log that the database refuses.
+const QUIET: LevelFilter = LevelFilter::Debug;
+
+/// A statement that took so long is told at that level.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Why there is no pool.
 #[derive(Debug, thiserror::Error)]
@@ -37,16 +46,28 @@ pub enum ConnectError {
     Connect(#[source] sqlx::Error),
 }
 
-/// Connects, with a pool made for short statements: 16 connections saturate a small server, more only add latency.
+/// Connects, with a pool made for short statements: 16 connections saturate a small server, more only add latency. None of
+/// them waits for a lock for more than two seconds, or works for more than ten.
 pub async fn connect(url: &str, max_connections: u32) -> Result<PgPool, ConnectError> {
-    let options = PgConnectOptions::from_str(url)
-        .map_err(ConnectError::Url)?
-        .application_name("roomcast backend")
-        .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)]);
+    pool(options(url)?.options(BOUNDS), max_connections).await
+}
+
+/// Connects once, for a command that a person waits for: its statements take the time that they take.
+pub async fn connect_for_commands(url: &str) -> Result<PgPool, ConnectError> {
+    pool(options(url)?, 1).await
+}
+
+fn options(url: &str) -> Result<PgConnectOptions, ConnectError> {
+    let options = PgConnectOptions::from_str(url).map_err(ConnectError::Url)?.application_name("roomcast backend");
+    Ok(options.log_slow_statements(QUIET, SLOW))
+}
+
+async fn pool(options: PgConnectOptions, max_connections: u32) -> Result<PgPool, ConnectError> {
     PgPoolOptions::new()
         .max_connections(max_connections)
         .min_connections(max_connections.min(READY_CONNECTIONS))
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        .acquire_slow_level(QUIET)
         // A ping before each use would cost a round trip, 13 % of the writes. When PostgreSQL was restarted a moment ago,
         // a request may meet a dead connection; posts are tried again then, as a repeat is recognised.
         .test_before_acquire(false)
@@ -56,6 +77,25 @@ pub async fn connect(url: &str, max_connections: u32) -> Result<PgPool, ConnectE
         .connect_with(options)
         .await
         .map_err(ConnectError::Connect)
+}
+
+/// Brings the schema up to date, on a connection of its own that waits for others as long as it takes.
+pub async fn migrate(url: &str) -> Result<(), MigrationError> {
+    let db = connect_for_commands(url).await?;
+    MIGRATOR.run(&db).await?;
+    db.close().await;
+    Ok(())
+}
+
+/// Why the schema is not up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrationError {
+    /// There was no way to the database.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A migration failed.
+    #[error("cannot bring the schema up to date")]
+    Migrate(#[from] MigrateError),
 }
 
 /// Why the database does not fit this program.
@@ -101,7 +141,26 @@ pub async fn check_schema(db: &PgPool) -> Result<(), SchemaError> {
     if database == PARTITIONS { Ok(()) } else { Err(SchemaError::Partitions { database, program: PARTITIONS }) }
 }
 
-/// Whether the database answers now; for `/readyz`.
-pub async fn ready(state: &ApiState) -> Result<(), sqlx::Error> {
-    sqlx::query_scalar!(r#"select true as "alive!""#).fetch_one(&state.db).await.map(drop)
+/// Why the database does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// It refuses what requests ask for.
+    #[error("the database refuses: {0}")]
+    Refuses(String),
+    /// It answers and takes no writes.
+    #[error("the database takes no writes: its transactions are read-only")]
+    ReadOnly,
+    /// It does not answer.
+    #[error("{0}")]
+    Silent(#[from] sqlx::Error),
+}
+
+/// Whether the database answers and takes writes now; for `/readyz`. A disk that is full is known by the requests that
+/// met it.
+pub async fn ready(state: &ApiState) -> Result<(), NotReady> {
+    if let Some(reason) = state.outages.reason() {
+        return Err(NotReady::Refuses(reason));
+    }
+    let mut conn = state.db.acquire().await?;
+    if takes_writes(&mut conn).await? { Ok(()) } else { Err(NotReady::ReadOnly) }
 }

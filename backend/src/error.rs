@@ -1,6 +1,7 @@
 //! What can go wrong with a request, and how it is told: one problem format (RFC 9457) for every error of the API.
 //!
-//! An error is logged once, here, where it becomes an answer; only those that are our fault are.
+//! An error is logged once, here, where it becomes an answer; only those that are our fault are. What the database refuses
+//! for the moment is told by `outage`, once for all requests.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -8,10 +9,11 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use protocol::Refusal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{mode::SetError, poster::PostError};
+use crate::{mode::SetError, outage::Met, poster::PostError};
 
 /// An error as the client gets it, `application/problem+json`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -109,15 +111,24 @@ pub enum ApiError {
     /// Too many wrong passwords.
     #[error("Too many attempts. Try again in {} s.", .0.as_secs().max(1))]
     TooManyAttempts(Duration),
-    /// The queues are full, or the pool has no connection free.
+    /// The queues are full.
     #[error("The server is busy. Try again in a moment.")]
     Busy,
     /// On the way out.
     #[error("The server is stopping. Try again in a moment.")]
     Stopping,
-    /// PostgreSQL does not answer.
-    #[error("The database does not answer. Try again in a moment.")]
-    Unavailable(#[source] Arc<sqlx::Error>),
+    /// Somebody has locked the room, or too many want to change it at once.
+    #[error("This room is locked or crowded at the moment. Try again in a moment.")]
+    RoomBusy,
+    /// PostgreSQL does not do it now, and may do it later.
+    #[error("{}", .refusal.words())]
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// What it said.
+        #[source]
+        source: Arc<sqlx::Error>,
+    },
     /// A statement failed for a reason that no branch foresaw.
     #[error("Something went wrong on our side.")]
     Database(#[source] Arc<sqlx::Error>),
@@ -162,7 +173,8 @@ impl ApiError {
             Self::TooManyAttempts(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
+            Self::RoomBusy => (StatusCode::SERVICE_UNAVAILABLE, "room_busy"),
+            Self::Refused { refusal, .. } => (StatusCode::SERVICE_UNAVAILABLE, refusal.code()),
             Self::Database(_) | Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }
@@ -183,8 +195,17 @@ impl ApiError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyAttempts(wait) => Some(*wait),
-            Self::Busy | Self::Stopping | Self::Unavailable(_) => Some(Duration::from_secs(1)),
+            Self::Busy | Self::Stopping | Self::RoomBusy => Some(Duration::from_secs(1)),
+            Self::Refused { refusal, .. } => Some(refusal.wait()),
             _ => None,
+        }
+    }
+
+    /// An error of a statement that works under a room's lock.
+    pub(crate) fn of_room(error: impl Into<Self>) -> Self {
+        match error.into() {
+            Self::Refused { refusal: Refusal::Locked, .. } => Self::RoomBusy,
+            error => error,
         }
     }
 
@@ -192,7 +213,6 @@ impl ApiError {
         match self {
             Self::Database(error) => tracing::error!(%error, "a request failed in the database: {error}"),
             Self::Internal(error) => tracing::error!(%error, "a request failed: {error}"),
-            Self::Unavailable(error) => tracing::warn!(%error, "the database does not answer: {error}"),
             _ => {}
         }
     }
@@ -206,12 +226,10 @@ impl From<sqlx::Error> for ApiError {
 
 impl From<Arc<sqlx::Error>> for ApiError {
     fn from(error: Arc<sqlx::Error>) -> Self {
-        match *error {
-            sqlx::Error::PoolTimedOut => Self::Busy,
-            sqlx::Error::PoolClosed => Self::Stopping,
-            _ if is_connection_lost(&error) => Self::Unavailable(error),
-            _ if is_lock_timeout(&error) => Self::Busy,
-            _ => Self::Database(error),
+        match refusal_of(&error) {
+            Some(refusal) => Self::Refused { refusal, source: error },
+            None if matches!(*error, sqlx::Error::PoolClosed) => Self::Stopping,
+            None => Self::Database(error),
         }
     }
 }
@@ -231,26 +249,21 @@ impl From<PostError> for ApiError {
             PostError::Full => Self::Busy,
             PostError::Stopping => Self::Stopping,
             PostError::Interrupted => Self::internal(error),
-            PostError::Failed(error) => error.into(),
+            PostError::Failed(error) => Self::of_room(error),
         }
     }
 }
 
-/// True when the error is about the way to PostgreSQL, or PostgreSQL's stopping, and not about a statement.
-pub(crate) fn is_connection_lost(error: &sqlx::Error) -> bool {
+/// Why the database did not do it, where the same may pass later. None: the statement is to blame, or the program.
+pub(crate) fn refusal_of(error: &sqlx::Error) -> Option<Refusal> {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) => true,
-        // 57P01-57P03: PostgreSQL stops or starts; class 08: the connection; 53300: too many of them.
-        sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| code.starts_with("57P0") || code.starts_with("08") || code == "53300")
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => {
+            Some(Refusal::Away)
         }
-        _ => false,
+        sqlx::Error::PoolTimedOut => Some(Refusal::Busy),
+        sqlx::Error::Database(error) => error.code().as_deref().and_then(Refusal::of),
+        _ => None,
     }
-}
-
-/// 55P03: somebody held a lock for longer than this statement was willing to wait.
-fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(error) if error.code().is_some_and(|code| code == "55P03"))
 }
 
 impl IntoResponse for ApiError {
@@ -261,6 +274,9 @@ impl IntoResponse for ApiError {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(wait) = self.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        if let Self::Refused { refusal, source } = self {
+            response.extensions_mut().insert(Met { refusal, error: source });
         }
         response
     }

@@ -12,6 +12,8 @@ pub const POST_SECONDS: &str = "roomcast_post_seconds";
 pub const POSTS_PENDING: &str = "roomcast_posts_pending";
 /// Statements that were tried again, by `reason`: clash, connection or locked.
 pub const POST_RETRIES: &str = "roomcast_post_retries_total";
+/// Requests that the database refused for the moment, by `code`: see `docs/refusals.md`.
+pub const REFUSALS: &str = "roomcast_refusals_total";
 /// Commands that the backend published itself and the hub accepted.
 pub const DIRECT_PUBLISHED: &str = "roomcast_direct_published_total";
 /// Publications of mode `api` that did not arrive, by `reason`: unavailable, refused, full, `no_hub`, stopped, failed.
@@ -28,6 +30,7 @@ pub fn describe() {
     describe_histogram!(POST_SECONDS, Unit::Seconds, "From the arrival of a post to its commit");
     metrics::describe_gauge!(POSTS_PENDING, "Posts that are accepted and not answered yet");
     describe_counter!(POST_RETRIES, "Statements of the write path that were tried again, by reason");
+    describe_counter!(REFUSALS, "Requests that the database refused for the moment, by code");
     describe_counter!(DIRECT_PUBLISHED, "Commands that the backend published itself and the hub accepted");
     describe_counter!(DIRECT_LOST, "Publications of mode api that did not arrive and that nobody carries, by reason");
     describe_counter!(DIRECT_LEFT_TO_THE_ROW, "Commands that did not arrive directly; their rows do, by reason");

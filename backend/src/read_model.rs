@@ -125,7 +125,11 @@ pub async fn rebuild_begin(db: &PgPool) -> sqlx::Result<()> {
 
 /// Forgets the ids of events that were applied longer ago than the topic keeps its records. Versions guard beyond that.
 pub async fn forget(db: &PgPool, older_than: Duration) -> sqlx::Result<u64> {
-    room_view::forget(&mut *db.acquire().await?, older_than.as_secs_f64()).await
+    let mut tx = db.begin().await?;
+    room_view::take_the_time(&mut tx).await?;
+    let forgotten = room_view::forget(&mut tx, older_than.as_secs_f64()).await?;
+    tx.commit().await?;
+    Ok(forgotten)
 }
 
 /// The rooms of a user, latest activity first, at most `limit`.

@@ -8,8 +8,10 @@ use sqlx::PgPool;
 use crate::{
     auth::{Attempts, Passwords, Sessions},
     direct::{Direct, DirectCounts, Publisher},
+    outage::Outages,
     poster::{Poster, PosterLimits},
     store::announcements::AfterCommit,
+    turns::Turns,
 };
 
 /// Settings of the backend. [`BackendConfig::new`] has the defaults; the secrets have none.
@@ -72,17 +74,26 @@ pub struct ApiState {
     pub(crate) sessions: Sessions,
     pub(crate) passwords: Passwords,
     pub(crate) attempts: Attempts,
+    pub(crate) outages: Outages,
+    /// Of who changes a room's members.
+    pub(crate) joining: Turns,
+    /// Of who moves a read position.
+    pub(crate) reading: Turns,
 }
 
 impl ApiState {
     /// Joins the parts. Starts nothing: tasks begin with the first message.
     pub fn new(db: PgPool, config: BackendConfig, hook: Arc<dyn CommitHook>) -> Self {
         let direct = Direct::new(None);
+        let connections = db.options().get_max_connections();
         Self {
             poster: Poster::with_direct(db.clone(), hook.clone(), config.poster, direct.clone()),
             sessions: Sessions::new(db.clone(), config.session_ttl),
             passwords: Passwords::default(),
             attempts: Attempts::new(config.failed_logins_per_minute),
+            outages: Outages::new(db.clone()),
+            joining: Turns::new(connections),
+            reading: Turns::new(connections),
             config: Arc::new(config),
             hook,
             direct,
@@ -122,5 +133,6 @@ impl ApiState {
     pub async fn stop(&self) {
         self.poster.stop().await;
         self.direct.stop().await;
+        self.outages.stop().await;
     }
 }

@@ -12,7 +12,10 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        statvfs::statvfs,
+    },
     unistd::Pid,
 };
 
@@ -30,6 +33,8 @@ const START_LIMIT: Duration = Duration::from_mins(2);
 /// After a SIGKILL the server's other processes take a moment to notice.
 const LINGER_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
+/// With less room than this, in bytes, a server that does not start is told to have a full disk.
+const LITTLE: u64 = 1 << 20;
 const EXIT_POLL: Duration = Duration::from_millis(200);
 
 /// For every server. `wal_level` and the delay serve readers of the write-ahead log.
@@ -291,7 +296,7 @@ fn launch_on(
         Err(reason) => {
             let _ = child.kill();
             let _ = child.wait();
-            Err(Error::Start { reason, tail: tail(&log), log })
+            Err(Error::Start { reason: with_the_disk(reason, &options.data_dir), tail: tail(&log), log })
         }
     }
 }
@@ -311,6 +316,16 @@ fn wait_until_ready(child: &mut Child, pgdata: &Path) -> Result<(), String> {
         }
         sleep(POLL);
     }
+}
+
+/// A server that has no room for its log cannot say there what is wrong.
+fn with_the_disk(reason: String, data_dir: &Path) -> String {
+    let room = statvfs(data_dir)
+        .map_or(u64::MAX, |disk| u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())));
+    if room > LITTLE {
+        return reason;
+    }
+    format!("{reason}; the disk of {} is full: make room there", data_dir.display())
 }
 
 fn wait_at_most(child: &mut Child, patience: Duration) -> bool {
@@ -338,4 +353,20 @@ fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(15)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::Disk;
+
+    #[test]
+    fn a_start_that_failed_on_a_full_disk_names_the_disk() {
+        let Some(disk) = Disk::mount(4) else { return };
+        let reason = || with_the_disk("exit status: 1".to_owned(), disk.path());
+        assert_eq!(reason(), "exit status: 1");
+        disk.fill();
+        let words = format!("exit status: 1; the disk of {} is full: make room there", disk.path().display());
+        assert_eq!(reason(), words);
+    }
 }

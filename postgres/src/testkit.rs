@@ -7,7 +7,10 @@
 
 use std::{
     collections::HashSet,
-    env,
+    env, fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
     str::FromStr,
     sync::{Mutex, OnceLock, PoisonError},
     time::Duration,
@@ -83,6 +86,57 @@ pub async fn private_server() -> Server {
     tokio::task::spawn_blocking(|| temporary_server().expect("start a PostgreSQL for this test"))
         .await
         .expect("start a PostgreSQL for this test")
+}
+
+/// The same in a directory that the caller names, such as one on a disk of its own. Removes it at the end.
+pub async fn private_server_in(directory: &Path) -> Server {
+    let directory = directory.to_owned();
+    let start = move || Server::start(&binaries()?, &Options::temporary(directory));
+    tokio::task::spawn_blocking(start)
+        .await
+        .expect("start a PostgreSQL for this test")
+        .expect("start a PostgreSQL for this test")
+}
+
+/// A small disk of a test's own, in memory. It is gone when dropped.
+#[derive(Debug)]
+pub struct Disk(PathBuf);
+
+impl Disk {
+    /// So many megabytes. None, and said: this machine lets nobody mount one.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped has to say so")]
+    pub fn mount(megabytes: u32) -> Option<Self> {
+        let place = Directories::scratch().join(format!("roomcast-disk-{:016x}", rand::random::<u64>()));
+        fs::create_dir(&place).expect("a directory for the disk");
+        let size = format!("size={megabytes}m,mode=755");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&place).output();
+        if mounted.as_ref().is_ok_and(|mounted| mounted.status.success()) {
+            return Some(Self(place));
+        }
+        eprintln!("SKIPPED: this test fills a disk, and none may be mounted here: {mounted:?}");
+        let _ = fs::remove_dir(&place);
+        None
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Takes all the room there is, by the file that it gives.
+    pub fn fill(&self) -> PathBuf {
+        let path = self.0.join("ballast");
+        let mut ballast = fs::File::create(&path).expect("a file on the disk");
+        while ballast.write_all(&[0; 4096]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        let _ = fs::remove_dir(&self.0);
+    }
 }
 
 /// Starts a server that is not durable and leaves nothing behind. Blocks.

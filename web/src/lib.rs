@@ -44,5 +44,6 @@ pub fn router(state: WebState) -> Router {
         .merge(assets::router())
         .merge(docs::router())
         .layer(from_fn_with_state(state.clone(), headers::secure))
+        .layer(from_fn_with_state(state.api.clone(), backend::note_outages))
         .with_state(state)
 }

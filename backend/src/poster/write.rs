@@ -3,12 +3,12 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
-use protocol::{Mode, Partition, RoomId};
+use protocol::{Mode, Partition, Refusal, RoomId};
 use sqlx::{Connection, PgConnection, PgPool, Postgres, pool::PoolConnection};
 
 use super::{Answer, Job, Outcome, PostError, Posted, Shared, queue::RoomJobs};
 use crate::{
-    error::is_connection_lost,
+    error::refusal_of,
     metrics,
     store::{
         self,
@@ -271,11 +271,11 @@ impl Verdict {
 }
 
 fn verdict(error: &sqlx::Error) -> Verdict {
-    const CLASHES: [&str; 3] = ["23505", "40001", "40P01"]; // unique violation, serialization failure, deadlock
-    match error {
-        error if is_connection_lost(error) => Verdict::Connection,
-        sqlx::Error::Database(error) if error.code().is_some_and(|code| CLASHES.contains(&&*code)) => Verdict::Clash,
-        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Verdict::GiveUp,
-        _ => Verdict::Blame,
+    match (refusal_of(error), error) {
+        (Some(Refusal::Clash), _) => Verdict::Clash,
+        (Some(Refusal::Away), _) => Verdict::Connection,
+        (Some(_), _) | (None, sqlx::Error::PoolClosed) => Verdict::GiveUp,
+        (None, sqlx::Error::Database(error)) if error.is_unique_violation() => Verdict::Clash,
+        (None, _) => Verdict::Blame,
     }
 }

@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{AnyProblem, form};
 use crate::{
     ApiError, ApiState, CurrentUser,
+    again::again,
     extract::{Json, Query, RoomPath},
     store::{
         self,
@@ -52,11 +53,17 @@ pub(super) async fn join(
     user: CurrentUser,
     RoomPath(id): RoomPath,
 ) -> Result<Json<Room>, ApiError> {
-    let mut tx = state.db.begin().await?;
-    let mode = store::settings::broadcast_mode(&mut tx).await?;
-    let room = store::rooms::lock(&mut tx, id).await?.ok_or(ApiError::NoSuchRoom)?;
-    let joined = add_member(&mut tx, mode, &room, &user).await?;
-    tx.commit().await?;
+    let turn = state.joining.take(id).await?;
+    let joined = again(|| async {
+        let mut tx = state.db.begin().await?;
+        let mode = store::settings::broadcast_mode(&mut tx).await?;
+        let room = store::rooms::lock(&mut tx, id).await.map_err(ApiError::of_room)?.ok_or(ApiError::NoSuchRoom)?;
+        let joined = add_member(&mut tx, mode, &room, &user).await?;
+        tx.commit().await?;
+        Ok(joined)
+    })
+    .await?;
+    drop(turn);
     if let Some(after) = joined {
         state.committed(id, after);
     }
@@ -73,11 +80,16 @@ pub(super) async fn leave(
     user: CurrentUser,
     RoomPath(id): RoomPath,
 ) -> Result<StatusCode, ApiError> {
-    let mut tx = state.db.begin().await?;
-    let mode = store::settings::broadcast_mode(&mut tx).await?;
-    let room = store::rooms::lock(&mut tx, id).await?.ok_or(ApiError::NoSuchRoom)?;
-    let left = remove_member(&mut tx, mode, &room, &user).await?;
-    tx.commit().await?;
+    let _turn = state.joining.take(id).await?;
+    let left = again(|| async {
+        let mut tx = state.db.begin().await?;
+        let mode = store::settings::broadcast_mode(&mut tx).await?;
+        let room = store::rooms::lock(&mut tx, id).await.map_err(ApiError::of_room)?.ok_or(ApiError::NoSuchRoom)?;
+        let left = remove_member(&mut tx, mode, &room, &user).await?;
+        tx.commit().await?;
+        Ok(left)
+    })
+    .await?;
     if let Some(after) = left {
         state.committed(id, after);
     }

@@ -34,6 +34,7 @@ pub use message::Message;
 use crate::{
     ApiError, ApiState, Problem,
     auth::{refuse_cross_site, require_internal_key},
+    outage,
 };
 
 /// The largest body of a request. The longest message takes 48 KiB when each character is written as two escapes.
@@ -53,9 +54,17 @@ struct Description;
 
 /// What goes wrong, with any status from 400 on.
 #[derive(utoipa::IntoResponses)]
-#[response(status = "default", description = "A problem (RFC 9457)", content_type = "application/problem+json")]
 #[expect(dead_code, reason = "only its description is used")]
-struct AnyProblem(Problem);
+enum AnyProblem {
+    #[response(status = "default", description = "A problem (RFC 9457)", content_type = "application/problem+json")]
+    Any(Problem),
+    /// Not now; the same again is safe, after `Retry-After` seconds. Codes: `busy` (our queues are full), `room_busy` (the
+    /// room is locked or crowded), `stopping`, and for the database `database_read_only`, `database_full`,
+    /// `database_busy`, `database_slow`, `database_locked`, `database_unavailable`.
+    #[response(status = 503, content_type = "application/problem+json",
+        headers(("retry-after" = u64, description = "Seconds")))]
+    NotNow(Problem),
+}
 
 fn api() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(Description::openapi())
@@ -95,6 +104,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/internal/{*rest}", any(async || ApiError::NotFound))
         .layer(from_fn_with_state(state.clone(), require_internal_key));
     api.merge(internal)
+        .layer(from_fn_with_state(state.clone(), outage::tell))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(CatchPanicLayer::custom(panicked))

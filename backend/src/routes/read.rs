@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::{AnyProblem, membership::require_member};
 use crate::{
     ApiError, ApiState, CurrentUser,
+    again::again,
     extract::{Json, RoomPath},
     store::{self, announcements::Announcement},
 };
@@ -40,18 +41,26 @@ pub(super) async fn mark(
     RoomPath(room): RoomPath,
     Json(read): Json<Read>,
 ) -> Result<Json<ReadPosition>, ApiError> {
-    let mut tx = state.db.begin().await?;
-    let mode = store::settings::broadcast_mode(&mut tx).await?;
-    let Some(moved) = store::members::mark_read(&mut tx, room, user.id, read.version).await? else {
-        require_member(&mut tx, room, &user).await?;
-        let position = store::members::read_position(&mut tx, room, user.id).await?;
-        return Ok(Json(position.ok_or(ApiError::NotMember)?.into()));
-    };
-    let news = [Announcement::read_moved(user.id, moved.clone())?];
-    let after = store::announcements::append(&mut tx, mode, room, news).await?;
-    tx.commit().await?;
-    state.committed(room, after);
-    Ok(Json(moved.into()))
+    let _turn = state.reading.take(room).await?;
+    let (position, after) = again(|| async {
+        let mut tx = state.db.begin().await?;
+        let mode = store::settings::broadcast_mode(&mut tx).await?;
+        let moved = store::members::mark_read(&mut tx, room, user.id, read.version).await.map_err(ApiError::of_room)?;
+        let Some(moved) = moved else {
+            require_member(&mut tx, room, &user).await?;
+            let position = store::members::read_position(&mut tx, room, user.id).await?;
+            return Ok((position.ok_or(ApiError::NotMember)?, None));
+        };
+        let news = [Announcement::read_moved(user.id, moved.clone())?];
+        let after = store::announcements::append(&mut tx, mode, room, news).await?;
+        tx.commit().await?;
+        Ok((moved, Some(after)))
+    })
+    .await?;
+    if let Some(after) = after {
+        state.committed(room, after);
+    }
+    Ok(Json(position.into()))
 }
 
 impl From<ReadEvent> for ReadPosition {

@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{AnyProblem, form, membership::add_room};
 use crate::{
     ApiError, ApiState, CurrentUser,
+    again::again,
     extract::{Json, Query, RoomPath},
     store::{
         self,
@@ -101,12 +102,16 @@ pub(super) async fn create(
     Json(new): Json<NewRoom>,
 ) -> Result<(StatusCode, Json<Room>), ApiError> {
     let name = form::shown_name(&new.name, 80).map_err(|message| ApiError::field("name", message))?;
-    let mut tx = state.db.begin().await?;
-    let mode = store::settings::broadcast_mode(&mut tx).await?;
-    let (id, after) = add_room(&mut tx, mode, &name, &user).await?.ok_or(ApiError::RoomNameTaken)?;
-    let room = store::rooms::get(&mut tx, id, user.id).await?.ok_or(ApiError::NoSuchRoom)?;
-    tx.commit().await?;
-    state.committed(id, after);
+    let (room, after) = again(|| async {
+        let mut tx = state.db.begin().await?;
+        let mode = store::settings::broadcast_mode(&mut tx).await?;
+        let (id, after) = add_room(&mut tx, mode, &name, &user).await?.ok_or(ApiError::RoomNameTaken)?;
+        let room = store::rooms::get(&mut tx, id, user.id).await?.ok_or(ApiError::NoSuchRoom)?;
+        tx.commit().await?;
+        Ok((room, after))
+    })
+    .await?;
+    state.committed(room.id, after);
     Ok((StatusCode::CREATED, Json(room)))
 }
 

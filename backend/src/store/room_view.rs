@@ -121,6 +121,11 @@ pub async fn clear(conn: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query!("truncate inbox_events, room_view").execute(conn).await.map(drop)
 }
 
+/// For the rest of the transaction no statement is too long: what an hour has left behind takes more time than a request.
+pub async fn take_the_time(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("select set_config('statement_timeout', '0', true)").fetch_one(conn).await.map(drop)
+}
+
 /// Forgets events that were applied longer ago than this: as old as the topic keeps them, or older.
 pub async fn forget(conn: &mut PgConnection, older_than_seconds: f64) -> sqlx::Result<u64> {
     let done = sqlx::query!(

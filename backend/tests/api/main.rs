@@ -17,6 +17,7 @@ mod posting;
 mod problems;
 mod read_model;
 mod recorder;
+mod refusals;
 mod schema;
 mod switching;
 mod truth;

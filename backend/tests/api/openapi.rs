@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::Method;
+use protocol::Refusal;
 use serde_json::Value;
 
 use crate::app::App;
@@ -39,6 +40,11 @@ async fn every_route_is_described_and_every_description_has_a_route() {
             described.insert(format!("{} {path}", method.to_uppercase()));
             assert!(!operation["summary"].as_str().unwrap().is_empty(), "{method} {path}");
             assert!(operation["responses"]["default"].is_object(), "{method} {path} describes its problems");
+            let not_now = &operation["responses"]["503"];
+            assert!(not_now["headers"]["retry-after"].is_object(), "{method} {path} says when to come back");
+            for code in Refusal::ALL.map(Refusal::code) {
+                assert!(not_now["description"].as_str().unwrap().contains(code), "{method} {path} names {code}");
+            }
         }
     }
     assert_eq!(described, ROUTES.map(str::to_owned).into());

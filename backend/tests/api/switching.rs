@@ -157,7 +157,7 @@ async fn a_switch_that_would_hold_up_everybody_gives_up() {
     app.everything_is_carried().await;
     let mut forgotten = app.db.begin().await.unwrap();
     sqlx::query("select broadcast_mode()").execute(&mut *forgotten).await.unwrap();
-    admin.put(PATH, json!({"mode": "wal"})).await.expect_problem(503, "busy");
+    admin.put(PATH, json!({"mode": "wal"})).await.expect_problem(503, "database_locked");
     forgotten.rollback().await.unwrap();
     assert_eq!(admin.put(PATH, json!({"mode": "wal"})).await.expect(200)["mode"], "wal");
 }

@@ -24,10 +24,10 @@ pub(super) async fn run(settings: config::Backend, lifecycle: &Lifecycle) -> any
     let address = settings.listen.address;
     settings.secrets.check(address)?;
     let metrics = telemetry::metrics()?;
-    let db = backend::connect(settings.database.url.expose(), DATABASE_CONNECTIONS).await?;
     if settings.migrate {
-        backend::MIGRATOR.run(&db).await?;
+        backend::migrate(settings.database.url.expose()).await?;
     }
+    let db = backend::connect(settings.database.url.expose(), DATABASE_CONNECTIONS).await?;
     backend::check_schema(&db).await?;
     let demo_users = settings.users.wanted(address, false);
     if demo_users {

@@ -112,8 +112,8 @@ async fn play(
 
 /// With the tables of this version and the demo's people.
 async fn database(url: &str, demo_users: bool) -> anyhow::Result<PgPool> {
+    backend::migrate(url).await?;
     let db = backend::connect(url, backend_role::DATABASE_CONNECTIONS).await?;
-    backend::MIGRATOR.run(&db).await.context("bringing the schema up to date")?;
     backend::check_schema(&db).await?;
     if demo_users {
         backend::seed::demo(&db).await.context("seeding the demo's people and rooms")?;

@@ -3,9 +3,9 @@
 use crate::{config, console};
 
 pub(super) async fn run(settings: &config::Migrate) -> anyhow::Result<()> {
-    let db = backend::connect(settings.database.url.expose(), 1).await?;
-    backend::MIGRATOR.run(&db).await?;
-    backend::check_schema(&db).await?;
+    let url = settings.database.url.expose();
+    backend::migrate(url).await?;
+    backend::check_schema(&backend::connect_for_commands(url).await?).await?;
     console::say("The database has the schema of this version.");
     Ok(())
 }

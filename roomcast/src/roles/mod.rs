@@ -40,7 +40,7 @@ pub async fn run(role: Role, lifecycle: &Lifecycle) -> anyhow::Result<()> {
 
 /// The database that a command names, else the running demo's.
 async fn running_database(named: &Running) -> anyhow::Result<PgPool> {
-    Ok(::backend::connect(&running_database_url(named)?, 1).await?)
+    Ok(::backend::connect_for_commands(&running_database_url(named)?).await?)
 }
 
 fn running_database_url(named: &Running) -> anyhow::Result<String> {

@@ -5,7 +5,14 @@ import type { Message, Page, Room, Rooms, Unread, User } from "./types.js";
 
 /** The server answered, and said no. */
 export class Refused extends Error {
-  constructor(readonly status: number, readonly code: string, detail: string, readonly fields: Readonly<Record<string, string>>) {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    detail: string,
+    readonly fields: Readonly<Record<string, string>>,
+    /** When the server asks to come back; 0: whenever. */
+    readonly waitMs = 0,
+  ) {
     super(detail);
   }
 
@@ -124,11 +131,11 @@ export class Api {
     }
     if (response.ok) return (text === "" ? undefined : JSON.parse(text)) as T;
     if (response.status === 401 && path !== "/api/login") this.signedOut();
-    throw refusal(response.status, text);
+    throw refusal(response, text);
   }
 }
 
-function refusal(status: number, text: string): Refused {
+function refusal({ status, headers }: Response, text: string): Refused {
   let problem: { code?: string; title?: string; detail?: string; errors?: unknown } = {};
   try {
     problem = JSON.parse(text) as typeof problem;
@@ -136,7 +143,8 @@ function refusal(status: number, text: string): Refused {
     // A proxy's page: the status says enough.
   }
   const words = problem.detail ?? problem.title ?? `the server answered with status ${status}`;
-  return new Refused(status, problem.code ?? String(status), words, fields(problem.errors));
+  const wait = Number(headers.get("Retry-After") ?? "0") * 1000;
+  return new Refused(status, problem.code ?? String(status), words, fields(problem.errors), Number.isFinite(wait) ? wait : 0);
 }
 
 function fields(errors: unknown): Record<string, string> {

@@ -66,18 +66,19 @@ export class Sender {
         return true;
       }
       this.queue.wait(room, `${reasonOf(error)} Your text is kept and goes out by itself.`);
-      this.#later();
+      this.#later(error instanceof Refused ? error.waitMs : 0);
       return false;
     } finally {
       this.changed(room);
     }
   }
 
-  #later(): void {
+  /** Not before the server asked for. */
+  #later(waitMs: number): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       for (const room of this.queue.rooms) void this.pump(room);
-    }, delayBefore(this.#attempt, Math.random()));
+    }, Math.max(waitMs, delayBefore(this.#attempt, Math.random())));
     this.#attempt += 1;
   }
 }

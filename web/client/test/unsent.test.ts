@@ -56,6 +56,25 @@ test("without a connection everything waits, and goes out again under the same c
   assert.equal(api.asked[0], api.asked[1], "the same text under the same id");
 });
 
+test("while the database refuses a text is kept, says why, and goes out when the server asked for it", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let full = true;
+  const refusal = new Refused(503, "database_full", "The database has no room left on its disk.", {}, 5000);
+  const api = new Answers(() => (full ? refusal : undefined));
+  const queue = new UnsentQueue(new Memory(), 1);
+  new Sender(api, queue, () => undefined).write(7, "a");
+  await settle();
+  assert.deepEqual(queue.of(7).map((unsent) => unsent.state), ["waiting"]);
+  assert.match(queue.of(7)[0]?.reason ?? "", /no room left on its disk\. Your text is kept and goes out by itself\./);
+  full = false;
+  t.mock.timers.tick(4999);
+  await settle();
+  assert.equal(api.asked.length, 1, "not before the time");
+  t.mock.timers.tick(1);
+  await settle();
+  assert.deepEqual(queue.of(7).map((unsent) => unsent.state), ["saved"]);
+});
+
 test("a refusal stops one text, not its neighbours, and waits for its author", async () => {
   let no = true;
   const api = new Answers((text) => (no && text === "bad" ? refused(403) : undefined));

@@ -1,5 +1,7 @@
 //! What went wrong, as a page in the same look. Details of our faults go to the log, not to the reader.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::{
@@ -16,7 +18,7 @@ struct ErrorPage {
     frame: Frame,
     status: u16,
     title: &'static str,
-    words: &'static str,
+    words: Cow<'static, str>,
 }
 
 /// Why a page could not be drawn.
@@ -36,32 +38,42 @@ impl From<ApiError> for PageError {
 impl PageError {
     /// The page that tells it.
     pub(crate) fn page(self, frame: Frame) -> Response {
-        let status = match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
+        let (why, answer) = match self {
+            Self::NotFound => (String::new(), StatusCode::NOT_FOUND.into_response()),
             // Logs what is our fault.
-            Self::Api(error) => error.into_response().status(),
+            Self::Api(error) => (error.to_string(), error.into_response()),
         };
-        let (title, words) = words(status);
-        (status, [(header::CACHE_CONTROL, "no-store")], ErrorPage { frame, status: status.as_u16(), title, words })
-            .into_response()
+        let status = answer.status();
+        let (title, words) = words(status, &why);
+        let page = ErrorPage { frame, status: status.as_u16(), title, words };
+        let mut response = (status, [(header::CACHE_CONTROL, "no-store")], page).into_response();
+        // What the API's answer says beside its body: when to come back, and of what outage it is.
+        if let Some(wait) = answer.headers().get(header::RETRY_AFTER) {
+            response.headers_mut().insert(header::RETRY_AFTER, wait.clone());
+        }
+        response.extensions_mut().extend(answer.into_parts().0.extensions);
+        response
     }
 }
 
-fn words(status: StatusCode) -> (&'static str, &'static str) {
+fn words(status: StatusCode, why: &str) -> (&'static str, Cow<'static, str>) {
     match status {
         StatusCode::NOT_FOUND => (
             "There is nothing here",
-            "The address may have a mistake, or the room is gone. Your rooms are where they were.",
+            "The address may have a mistake, or the room is gone. Your rooms are where they were.".into(),
         ),
         StatusCode::SERVICE_UNAVAILABLE => (
             "Not available just now",
-            "The server is up but cannot reach its database. Nothing that was sent is lost. Reload the page in a moment.",
+            format!("{why} Nothing that was sent is lost. Reload the page in a moment.").into(),
         ),
         status if status.is_server_error() => (
             "Something broke on our side",
-            "It has been written to the log. Nothing that was sent is lost. Reload the page to try again.",
+            "It has been written to the log. Nothing that was sent is lost. Reload the page to try again.".into(),
         ),
-        _ => ("That did not work", "The address has something that does not belong there. Go on from one of these."),
+        _ => (
+            "That did not work",
+            "The address has something that does not belong there. Go on from one of these.".into(),
+        ),
     }
 }
 
