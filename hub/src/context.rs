@@ -5,8 +5,10 @@ use std::{
     sync::{Arc, atomic::AtomicU32},
 };
 
+use protocol::Complaint;
 use tokio::{runtime, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
 
 use crate::{
     admission::Gate,
@@ -21,6 +23,8 @@ use crate::{
 pub(crate) struct Context {
     pub(crate) config: HubConfig,
     pub(crate) authority: Arc<dyn Authority>,
+    /// The authority does not answer.
+    pub(crate) silence: Complaint,
     pub(crate) tokens: Tokens,
     pub(crate) registry: Registry,
     pub(crate) gate: Gate,
@@ -47,10 +51,31 @@ impl Context {
         let stopping = self.stopping.clone();
         let question = async move { stopping.run_until_cancelled(timeout(patience, question)).await };
         match self.tasks.spawn_on(question, &self.runtime).await {
-            Ok(Some(Ok(answer))) => answer,
-            Ok(Some(Err(elapsed))) => Err(AuthorityError::unavailable(elapsed)),
+            Ok(Some(Ok(answer))) => self.heard(answer),
+            Ok(Some(Err(elapsed))) => self.heard(Err(AuthorityError::unavailable(elapsed))),
             Ok(None) => Err(AuthorityError::unavailable("the hub is stopping")),
-            Err(panicked) => Err(AuthorityError::unavailable(panicked)),
+            Err(panicked) => self.heard(Err(AuthorityError::unavailable(panicked))),
         }
+    }
+
+    /// Tells that the authority does not answer, and that it does again: once, however many ask.
+    pub(crate) fn heard<T>(&self, answer: Result<T, AuthorityError>) -> Result<T, AuthorityError> {
+        match &answer {
+            Err(error @ AuthorityError::Unavailable(_)) => {
+                if let Some(trouble) = self.silence.happened() {
+                    let error = error as &dyn std::error::Error;
+                    warn!(
+                        error,
+                        "cannot ask who may hear what, or for what was missed: clients stay, and ask again{trouble}"
+                    );
+                }
+            }
+            Ok(_) | Err(AuthorityError::NoSuchChannel) => {
+                if let Some(relief) = self.silence.over() {
+                    info!("the authority answers again, {relief}");
+                }
+            }
+        }
+        answer
     }
 }

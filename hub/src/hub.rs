@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::{Channel, Command, Epoch, Offset, Partition, Position};
+use protocol::{Channel, Command, Complaint, Epoch, Offset, Partition, Position};
 use serde::Serialize;
 use tokio::{runtime, sync::oneshot, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -33,6 +33,9 @@ use crate::{
 
 /// How long clients may take to answer the Close frame when the hub stops.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// An authority that does not answer is told so often.
+const TELL: Duration = Duration::from_mins(1);
 
 /// Why a hub does not start.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +118,7 @@ impl Hub {
         let context = Arc::new(Context {
             tokens: Tokens::new(&config, &runtime)?,
             authority,
+            silence: Complaint::new(TELL),
             registry: Registry::default(),
             gate: Gate::default(),
             sessions: Sessions::default(),

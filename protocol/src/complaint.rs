@@ -12,13 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// While some succeed and others do not, the trouble is not over: it is after so long without one.
+/// While some succeed and others do not, the trouble is not over: it is after so long without one, unless told.
 const CALM: Duration = Duration::from_secs(1);
 
 /// One kind of trouble at one place.
 #[derive(Debug)]
 pub struct Complaint {
     period: Duration,
+    calm: Duration,
     /// Spares whoever succeeds the lock.
     open: AtomicBool,
     episode: Mutex<Option<Episode>>,
@@ -56,7 +57,13 @@ pub struct Relief {
 impl Complaint {
     /// Tells that a trouble goes on at most once a `period`.
     pub const fn new(period: Duration) -> Self {
-        Self { period, open: AtomicBool::new(false), episode: Mutex::new(None) }
+        Self { period, calm: CALM, open: AtomicBool::new(false), episode: Mutex::new(None) }
+    }
+
+    /// It is over after so long without one: for what is tried again seldom, while others succeed.
+    #[must_use]
+    pub const fn over_after(self, calm: Duration) -> Self {
+        Self { calm, ..self }
     }
 
     /// It came. Something: tell it now.
@@ -97,7 +104,7 @@ impl Complaint {
     fn over_at(&self, now: Instant) -> Option<Relief> {
         let mut place = self.lock();
         let Episode { began, last, times, unsaid, .. } =
-            place.take_if(|episode| now.duration_since(episode.last) >= CALM)?;
+            place.take_if(|episode| now.duration_since(episode.last) >= self.calm)?;
         self.open.store(false, Ordering::Release);
         Some(Relief { times, lasted: last.duration_since(began), untold: unsaid })
     }

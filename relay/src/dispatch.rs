@@ -6,14 +6,18 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use protocol::{Command, Partition};
+use protocol::{Command, Complaint, Partition};
 use tokio::time::timeout;
+use tracing::{info, warn};
 
 use crate::{
     Destination, RelayConfig, RelayError, Verdict,
     retry::{Decision, decide},
     source::Row,
 };
+
+/// Rows that wait are told so often, whoever carries them and however often they are tried.
+const TELL: Duration = Duration::from_mins(1);
 
 /// What became of a batch. Each row is in exactly one of the three: delivered, dead, or left where it was.
 #[derive(Debug, Default)]
@@ -43,13 +47,23 @@ impl Outcome {
 #[derive(Clone)]
 pub(crate) struct Dispatch {
     destination: Arc<dyn Destination>,
+    away: Arc<Complaint>,
+    refused: Arc<Complaint>,
     patience: Duration,
     largest_payload: usize,
 }
 
 impl Dispatch {
     pub(crate) fn new(destination: Arc<dyn Destination>, config: &RelayConfig) -> Self {
-        Self { destination, patience: config.deliver_timeout, largest_payload: config.largest_payload }
+        // A refused partition is tried again after a pause, and others get on meanwhile.
+        let refused = Complaint::new(TELL).over_after(config.longest_backoff.saturating_mul(2));
+        Self {
+            destination,
+            away: Arc::new(Complaint::new(TELL)),
+            refused: Arc::new(refused),
+            patience: config.deliver_timeout,
+            largest_payload: config.largest_payload,
+        }
     }
 
     /// Delivers rows that are in order within each partition, each partition in one piece.
@@ -66,7 +80,35 @@ impl Dispatch {
             }
         }
         let answer = if commands.is_empty() { Ok(Vec::new()) } else { self.ask(&commands).await };
-        sort(rows, fates, answer)
+        let outcome = sort(rows, fates, answer);
+        self.tell(&outcome);
+        outcome
+    }
+
+    /// Says that rows wait and why, and that they do not wait any more.
+    fn tell(&self, outcome: &Outcome) {
+        match outcome.held.first() {
+            Some((_, reason)) if outcome.unreachable => {
+                if let Some(trouble) = self.away.happened() {
+                    warn!(rows = outcome.retried, "rows wait, and are tried again until they pass: {reason}{trouble}");
+                }
+            }
+            Some((partition, reason)) => {
+                if let Some(trouble) = self.refused.happened() {
+                    warn!(rows = outcome.retried, %partition, "rows of partition {partition} wait: {reason}{trouble}");
+                }
+            }
+            None => {}
+        }
+        if outcome.delivered.is_empty() {
+            return;
+        }
+        if let Some(relief) = self.away.over() {
+            info!("the destination takes rows again, {relief}");
+        }
+        if let Some(relief) = self.refused.over() {
+            info!("the destination takes the rows of every partition again, {relief}");
+        }
     }
 
     fn read(&self, row: &Row) -> Result<Command, RelayError> {

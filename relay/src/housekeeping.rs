@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::{
     RelayConfig, RelayError, carriers,
@@ -173,25 +173,23 @@ impl Housekeeping {
         self.state.lags(outbox::lag(connection, &numbers, &floors, COUNTED).await?);
         // One relay is enough for it, and somebody always has the first partition.
         if owned.contains(&Partition(0)) {
-            bury_strays(connection).await?;
+            self.bury_strays(connection).await?;
         }
         Ok(())
     }
-}
 
-async fn bury_strays(connection: &mut PgConnection) -> Result<(), RelayError> {
-    loop {
-        let strays = outbox::strays(connection, STRAYS).await?;
-        if strays.is_empty() {
-            return Ok(());
+    async fn bury_strays(&self, connection: &mut PgConnection) -> Result<(), RelayError> {
+        loop {
+            let strays = outbox::strays(connection, STRAYS).await?;
+            let Some((_, first)) = strays.first().copied() else { return Ok(()) };
+            let mut letters = Letters::default();
+            for (partition, id) in strays {
+                let reason = format!("partition {partition} does not exist: there are 0 to {}", PARTITIONS - 1);
+                letters.push(Partition(partition), id, &reason, 0);
+            }
+            let buried = outbox::bury(connection, &letters).await?;
+            self.state.letters.tell(buried, "outbox", first, &letters.reasons[0]);
+            ::metrics::counter!(metrics::DEAD_LETTERED, "source" => "outbox").increment(buried);
         }
-        let mut letters = Letters::default();
-        for (partition, id) in strays {
-            let reason = format!("partition {partition} does not exist: there are 0 to {}", PARTITIONS - 1);
-            letters.push(Partition(partition), id, &reason, 0);
-        }
-        let buried = outbox::bury(connection, &letters).await?;
-        warn!(rows = buried, "{buried} rows of unknown partitions are dead letters now: {}", letters.reasons[0]);
-        ::metrics::counter!(metrics::DEAD_LETTERED, "source" => "outbox").increment(buried);
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! Rows of the outbox are moved there by `source::outbox`, in one statement with their deletion.
 
-use protocol::Partition;
+use std::time::Duration;
+
+use protocol::{Complaint, Partition};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
+use tracing::{info, warn};
 
 use crate::{
     RelayError,
@@ -30,19 +33,52 @@ pub(crate) struct Letter {
     pub created_at: OffsetDateTime,
 }
 
+/// Letters are told so often: a broken producer makes thousands a second, and each of them stands in the table.
+const TELL: Duration = Duration::from_secs(1);
+
+/// A database that takes no letters is told so often.
+const REFUSED: Duration = Duration::from_mins(1);
+
 /// Keeps a connection once one was needed. Shared by all tasks of a relay; letters are rare.
 pub(crate) struct LetterBox {
     database_url: String,
+    told: Told,
+    refused: Complaint,
     connection: Mutex<Option<PgConnection>>,
 }
 
 impl LetterBox {
     pub(crate) fn new(database_url: &str) -> Self {
-        Self { database_url: database_url.to_owned(), connection: Mutex::new(None) }
+        Self {
+            database_url: database_url.to_owned(),
+            told: Told::default(),
+            refused: Complaint::new(REFUSED),
+            connection: Mutex::new(None),
+        }
     }
 
-    /// Puts the letters aside, all or none. One that is there already is replaced: it is the same row again.
+    /// Puts the letters aside, all or none, and tells of them. One that is there already is replaced: it is the same row
+    /// again.
     pub(crate) async fn put(&self, letters: &[Letter]) -> Result<u64, RelayError> {
+        let put = self.try_put(letters).await;
+        match (&put, letters.first()) {
+            (Ok(put), Some(Letter { source, source_id, reason, .. })) => {
+                self.told.tell(*put, source, *source_id, reason);
+                if let Some(relief) = self.refused.over() {
+                    info!("dead letters are put aside again, {relief}");
+                }
+            }
+            (Err(error), _) => {
+                if let Some(trouble) = self.refused.happened() {
+                    warn!(%error, "cannot put {} dead letters aside, and rows wait for it: {error}{trouble}", letters.len());
+                }
+            }
+            (Ok(_), None) => {}
+        }
+        put
+    }
+
+    async fn try_put(&self, letters: &[Letter]) -> Result<u64, RelayError> {
         let mut place = self.connection.lock().await;
         // While it is out of its place, a failure or a dropped future cannot leave a broken one there.
         let mut connection = match place.take() {
@@ -52,6 +88,29 @@ impl LetterBox {
         let put = insert(&mut connection, letters).await?;
         *place = Some(connection);
         Ok(put)
+    }
+}
+
+/// Tells that rows are dead letters now: one line a second, with one of them and how many there were.
+pub(crate) struct Told(Complaint);
+
+impl Default for Told {
+    fn default() -> Self {
+        Self(Complaint::new(TELL))
+    }
+}
+
+impl Told {
+    /// So many, the first of them this one.
+    pub(crate) fn tell(&self, letters: u64, source: &str, id: i64, reason: &str) {
+        // What came long ago is another story.
+        let untold = self.0.over().map_or(0, |relief| relief.untold);
+        if untold > 0 {
+            warn!(rows = untold, "{untold} more rows became dead letters before");
+        }
+        if let Some(trouble) = self.0.happened_times(letters) {
+            warn!(source, source.id = id, "row {id} of {source} is a dead letter now: {reason}{trouble}");
+        }
     }
 }
 

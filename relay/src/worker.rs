@@ -71,7 +71,7 @@ impl Worker {
             ::metrics::counter!(metrics::RECONNECTS, "source" => "outbox").increment(1);
             failures += 1;
             let pause = backoff.pause(failures);
-            warn!(%error, failures, "lost the database session; the next one in {pause:?}");
+            self.state.lost_session(&error);
             select! { () = self.shutdown.cancelled() => {}, () = sleep(pause) => {} }
         }
         Ok(())
@@ -172,9 +172,8 @@ impl Worker {
         session.floors.advance(claim, outcome.left(rows));
         session.hold(rows, &outcome);
 
-        if let Some((partition, reason)) = outcome.held.first() {
+        if let Some((_, reason)) = outcome.held.first() {
             ::metrics::counter!(metrics::RETRIED, "source" => "outbox").increment(count(outcome.retried));
-            warn!(%partition, rows = outcome.retried, failures = session.holds.failures(*partition), "rows wait: {reason}");
             self.state.suffers(self.index, reason.clone());
         } else {
             self.state.progressed(self.index);
@@ -203,12 +202,14 @@ impl Worker {
         }
         let mut letters = Letters::default();
         for (index, reason) in &outcome.dead {
-            let Row { id, partition, method, .. } = &rows[*index];
+            let Row { id, partition, .. } = &rows[*index];
             let attempts = session.holds.failures(*partition).saturating_add(1);
-            warn!(row.id = id, %partition, method, attempts, "row {id} is a dead letter now: {reason}");
             letters.push(*partition, *id, reason, attempts);
         }
         let buried = outbox::bury(&mut session.connection, &letters).await?;
+        if let Some((index, reason)) = outcome.dead.first() {
+            self.state.letters.tell(buried, "outbox", rows[*index].id, reason);
+        }
         ::metrics::counter!(metrics::DEAD_LETTERED, "source" => "outbox").increment(buried);
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use protocol::{Channel, Command, Position};
 use tokio::sync::oneshot;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{Phase, Session};
 use crate::{
@@ -134,7 +134,7 @@ impl Session {
         let (authority, asked) = (Arc::clone(&self.hub.context.authority), Arc::clone(user));
         let answer = self.hub.context.ask(async move { authority.subscriptions(&asked).await }).await;
         let subscriptions = answer.map_err(|error| {
-            warn!(user = %user, error = &error as &dyn std::error::Error, "could not ask for the channels of user {user}");
+            debug!(user = %user, error = &error as &dyn std::error::Error, "could not ask for the channels of user {user}");
             ErrorCode::INTERNAL
         })?;
         let granted = |known| Grant { known, ..Grant::default() };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use protocol::Channel;
 use tokio::sync::oneshot;
-use tracing::warn;
+use tracing::debug;
 
 use super::{Session, Unnamed};
 use crate::{
@@ -78,7 +78,7 @@ impl Session {
             Ok(Access::Granted(known)) => Ok(Grant { known, ..Grant::default() }),
             Ok(Access::Denied) | Err(AuthorityError::NoSuchChannel) => Err(ErrorCode::PERMISSION_DENIED),
             Err(error) => {
-                warn!(channel = %channel, error = &error as &dyn std::error::Error, "could not ask who may hear {channel}");
+                debug!(channel = %channel, error = &error as &dyn std::error::Error, "could not ask who may hear {channel}");
                 Err(ErrorCode::INTERNAL)
             }
         })

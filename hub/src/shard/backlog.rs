@@ -49,9 +49,8 @@ pub(super) fn read(context: &Arc<Context>, queue: mpsc::Sender<ShardCommand>, ch
 async fn ask(context: &Context, channel: &Channel, after: Option<Offset>) -> Result<Backlog, AuthorityError> {
     let limit = if after.is_some() { context.config.recovery_limit } else { 0 };
     let after = after.unwrap_or(Offset(i64::MAX.unsigned_abs()));
-    timeout(context.config.authority_timeout, context.authority.backlog(channel, after, limit))
-        .await
-        .unwrap_or_else(|elapsed| Err(AuthorityError::unavailable(elapsed)))
+    let answer = timeout(context.config.authority_timeout, context.authority.backlog(channel, after, limit)).await;
+    context.heard(answer.unwrap_or_else(|elapsed| Err(AuthorityError::unavailable(elapsed))))
 }
 
 fn encode(channel: &Channel, backlog: Backlog) -> Past {

@@ -111,7 +111,7 @@ impl ChannelState {
     }
 
     fn give_up_or_retry(&mut self, error: &AuthorityError, desk: &mut Desk) {
-        warn!(channel = %self.name, error = error as &dyn std::error::Error, "the backlog of {} was not read", self.name);
+        debug!(channel = %self.name, error = error as &dyn std::error::Error, "the backlog of {} was not read", self.name);
         let gone = matches!(error, AuthorityError::NoSuchChannel);
         let (pushed, asked): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.waiting).into_iter().partition(|join| !gone && join.is_push());

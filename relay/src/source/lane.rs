@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 use super::Row;
 use crate::{
@@ -164,7 +164,6 @@ impl<A: Acknowledge> Lane<A> {
             };
             failures = if progress { 1 } else { failures.saturating_add(1) };
             let pause = self.carrier.backoff().pause(failures);
-            warn!(lane = self.name, rows = batch.rows.len(), failures, "rows wait: {reason}");
             self.carrier.state.suffers(&self.name, reason);
             select! { () = self.stop.cancelled() => return, () = sleep(pause) => {} }
         }
@@ -192,19 +191,11 @@ impl<A: Acknowledge> Lane<A> {
         while !letters.is_empty() {
             match self.carrier.letters.put(letters).await {
                 Ok(put) => {
-                    for letter in letters.drain(..) {
-                        let Letter { source, source_id, reason, .. } = letter;
-                        warn!(
-                            source,
-                            source.id = source_id,
-                            "row {source_id} of {source} is a dead letter now: {reason}"
-                        );
-                    }
+                    letters.clear();
                     ::metrics::counter!(metrics::DEAD_LETTERED, "source" => self.carrier.state.name()).increment(put);
                 }
                 Err(error) => {
                     failures += 1;
-                    error!(lane = self.name, %error, failures, "cannot put {} dead letters aside", letters.len());
                     self.carrier.state.suffers(&self.name, error.to_string());
                     sleep(self.carrier.backoff().pause(failures)).await;
                 }

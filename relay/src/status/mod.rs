@@ -12,9 +12,10 @@ use std::{
     time::Duration,
 };
 
-use protocol::Partition;
+use protocol::{Complaint, Partition};
 use serde::Serialize;
 use time::OffsetDateTime;
+use tracing::{info, warn};
 
 pub use notice::Notice;
 use notice::Notices;
@@ -22,10 +23,15 @@ pub(crate) use source::SourceState;
 pub use source::{Phase, SourceLag, SourceStatus};
 
 use crate::{
-    RelayError, SlotStatus, metrics,
+    RelayError, SlotStatus,
+    letter_box::Told,
+    metrics,
     probe::{ProbeStatus, Probes},
     source::outbox::Lag,
 };
+
+/// A database that lets nobody carry the outbox is told so often.
+const TELL: Duration = Duration::from_mins(1);
 
 /// A look at a running relay. What stands beside `sources` is about the outbox.
 #[derive(Clone, Debug, Serialize)]
@@ -91,6 +97,10 @@ pub(crate) struct State {
     probes: Arc<Probes>,
     /// Rows that left the outbox since it was vacuumed last.
     deleted: AtomicU64,
+    /// No worker has a session.
+    sessions: Complaint,
+    /// Rows of the outbox that were put aside.
+    pub(crate) letters: Told,
 }
 
 struct Inner {
@@ -122,7 +132,8 @@ impl State {
             snapshot_age: Duration::ZERO,
             notices: Notices::default(),
         });
-        Self { outbox, logs, probes, deleted: AtomicU64::new(0) }
+        let (sessions, letters) = (Complaint::new(TELL), Told::default());
+        Self { outbox, logs, probes, deleted: AtomicU64::new(0), sessions, letters }
     }
 
     /// The worker has a session; it may stand by without a partition.
@@ -146,10 +157,20 @@ impl State {
     }
 
     pub(crate) fn progressed(&self, worker: usize) {
+        if let Some(relief) = self.sessions.over() {
+            info!("the outbox is carried again, {relief}");
+        }
         let mut inner = self.lock();
         let state = &mut inner.workers[worker];
         state.last_progress = Some(OffsetDateTime::now_utc());
         state.last_error = None;
+    }
+
+    /// A worker has no session any more, or found none. Told once for all of them, and once that they carry again.
+    pub(crate) fn lost_session(&self, error: &RelayError) {
+        if let Some(trouble) = self.sessions.happened() {
+            warn!(%error, "the outbox cannot be carried, and is tried again until it can: {error}{trouble}");
+        }
     }
 
     pub(crate) fn suffers(&self, worker: usize, error: String) {
