@@ -32,6 +32,15 @@ impl Kind {
         }
     }
 
+    /// Its replication slot, as the file says.
+    pub fn slot_name(self) -> &'static str {
+        match self {
+            Kind::Rows => "roomcast_rows",
+            Kind::Events => "roomcast_events",
+            Kind::Messages => "roomcast_messages",
+        }
+    }
+
     /// Where its records arrive.
     pub fn topic(self) -> &'static str {
         match self {

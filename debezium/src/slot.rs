@@ -15,6 +15,8 @@ pub struct Slot {
     pub name: String,
     /// Whether somebody reads from it now.
     pub active: bool,
+    /// Whether the server gave it up (`wal_status` lost): what it would have to send is removed.
+    pub lost: bool,
     /// Write-ahead log that the server keeps for it.
     pub retained_bytes: i64,
 }
@@ -22,14 +24,17 @@ pub struct Slot {
 impl Slot {
     /// All logical slots of this database.
     pub async fn all(database: &PgPool) -> Result<Vec<Self>, sqlx::Error> {
-        let found: Vec<(String, bool, i64)> = sqlx::query_as(
-            "select slot_name::text, active, coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint
-               from pg_replication_slots where slot_type = 'logical' and database = current_database()
+        let found: Vec<(String, bool, bool, i64)> = sqlx::query_as(
+            "select slot_name::text, active, coalesce(wal_status = 'lost', false),
+                    coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint
+               from pg_replication_slots
+              where slot_type = 'logical' and not temporary and database = current_database()
               order by slot_name",
         )
         .fetch_all(database)
         .await?;
-        Ok(found.into_iter().map(|(name, active, retained_bytes)| Self { name, active, retained_bytes }).collect())
+        let slot = |(name, active, lost, retained_bytes)| Self { name, active, lost, retained_bytes };
+        Ok(found.into_iter().map(slot).collect())
     }
 
     /// Drops it, if it is there. Its reader was told to go a moment ago and may still be there: it is waited for, up to a

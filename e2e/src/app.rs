@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use crate::{Person, Process, free_port};
+use crate::{OwnServer, Person, Process, free_port};
 
 /// How the roles are spread over processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,8 @@ pub enum Part {
 #[derive(Clone, Debug)]
 pub struct Plan {
     shape: Shape,
-    database_url: String,
+    /// Arguments that name the database.
+    database: Vec<String>,
     ports: [u16; 3],
     /// More arguments for what has the hub.
     pub hub_args: Vec<String>,
@@ -47,11 +48,27 @@ pub struct Plan {
 impl Plan {
     /// The defaults, with the demo's people.
     pub fn new(shape: Shape, database_url: &str) -> Self {
+        Self::on(shape, owned(&["--database-url", database_url]))
+    }
+
+    /// One process with a PostgreSQL of its own.
+    pub fn with_own_server(server: &OwnServer) -> Self {
+        let (data, bin) = (server.data_dir(), server.postgres_bin());
+        let database = [
+            "--data-dir".to_owned(),
+            data.display().to_string(),
+            "--postgres-bin".to_owned(),
+            bin.display().to_string(),
+        ];
+        Self::on(Shape::OneProcess, database.to_vec())
+    }
+
+    fn on(shape: Shape, database: Vec<String>) -> Self {
         let ports = [free_port(), free_port(), free_port()];
         let hub = format!("127.0.0.1:{}", ports[Part::Hub as usize]);
         Self {
             shape,
-            database_url: database_url.to_owned(),
+            database,
             ports,
             hub_args: Vec::new(),
             relay_args: Vec::new(),
@@ -86,11 +103,14 @@ impl Plan {
     fn arguments(&self, part: Part) -> Vec<String> {
         let listen = self.address(part);
         let mut args = match (self.shape, part) {
-            (Shape::OneProcess, _) => owned(&["demo", "--listen", &listen, "--database-url", &self.database_url]),
+            (Shape::OneProcess, _) => owned(&["demo", "--listen", &listen]),
             (Shape::Split, Part::Backend) => self.backend(&listen),
             (Shape::Split, Part::Hub) => self.hub(&listen),
             (Shape::Split, Part::Relay) => self.relay(&listen),
         };
+        if part != Part::Hub {
+            args.extend(self.database.iter().cloned());
+        }
         if self.shape == Shape::OneProcess {
             args.extend(self.hub_args.iter().chain(&self.relay_args).cloned());
         }
@@ -102,8 +122,6 @@ impl Plan {
             "backend",
             "--listen",
             listen,
-            "--database-url",
-            &self.database_url,
             "--migrate",
             "--demo-users",
             "--allow-request-mode",
@@ -116,7 +134,7 @@ impl Plan {
 
     fn relay(&self, listen: &str) -> Vec<String> {
         let hub = format!("http://{}", self.relay_delivers_to);
-        let mut args = self.joined(&["relay", "--listen", listen, "--database-url", &self.database_url, "--hub", &hub]);
+        let mut args = self.joined(&["relay", "--listen", listen, "--hub", &hub]);
         args.extend(self.relay_args.iter().cloned());
         args
     }
@@ -189,7 +207,8 @@ impl App {
     /// One more relay, like the one that is there; it listens wherever there is room.
     pub async fn another_relay(&self) -> anyhow::Result<Process> {
         anyhow::ensure!(self.plan.shape == Shape::Split, "one process has one relay");
-        start(&self.plan.relay("127.0.0.1:0")).await
+        let database = self.plan.database.iter().cloned();
+        start(&self.plan.relay("127.0.0.1:0").into_iter().chain(database).collect::<Vec<_>>()).await
     }
 
     /// One more hub, like the one that is there, at this `host:port`.
@@ -204,6 +223,12 @@ impl App {
             Some(mut process) => process.stop().await,
             None => Ok(true),
         }
+    }
+
+    /// Waits until the process of this part has ended by itself. True when it ended with success.
+    pub async fn ended(&mut self, part: Part) -> anyhow::Result<bool> {
+        let process = self.processes[self.plan.slot_of(part) as usize].as_mut();
+        process.context("it was stopped before")?.ended().await
     }
 
     /// Ctrl-C for everything; false when a part ended otherwise than by itself.

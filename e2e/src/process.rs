@@ -65,7 +65,12 @@ impl Process {
     pub async fn stop(&mut self) -> anyhow::Result<bool> {
         let interrupted = Command::new("kill").args(["-INT", &self.id().to_string()]).status().await?;
         anyhow::ensure!(interrupted.success(), "kill -INT failed");
-        let status = tokio::time::timeout(STOP, self.child.wait()).await.context("did not stop on Ctrl-C")??;
+        self.ended().await.context("after a Ctrl-C")
+    }
+
+    /// Waits until it has ended; true when with success.
+    pub async fn ended(&mut self) -> anyhow::Result<bool> {
+        let status = tokio::time::timeout(STOP, self.child.wait()).await.context("it did not end")??;
         Ok(status.success())
     }
 }

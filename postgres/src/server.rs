@@ -35,15 +35,23 @@ const LINGER_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
 /// With less room than this, in bytes, a server that does not start is told to have a full disk.
 const LITTLE: u64 = 1 << 20;
+/// From 32768 on the system takes ports for outgoing connections: a client that tries again and again to reach a server
+/// which is about to be back might be given that server's own port.
+const LISTEN: std::ops::Range<u16> = 30_000..32_768;
 const EXIT_POLL: Duration = Duration::from_millis(200);
 
 /// For every server. `wal_level` and the delay serve readers of the write-ahead log.
-const SETTINGS: [(&str, &str); 6] = [
+///
+/// A replication slot that nobody reads keeps log for 1 GB at most, else for ever, and then it is lost. That much because
+/// `max_wal_size` has the same: the log may take 2 GB of a laptop, not its disk. A message costs about 1.6 kB, so a reader
+/// may be away for 600,000 messages; what it misses then reaches people from the timeline.
+const SETTINGS: [(&str, &str); 7] = [
     ("listen_addresses", "127.0.0.1"),
     ("unix_socket_directories", ""),
     ("logging_collector", "off"),
     ("max_connections", "200"),
     ("wal_level", "logical"),
+    ("max_slot_wal_keep_size", "1GB"),
     ("wal_writer_delay", "10ms"),
 ];
 const DURABLE: [(&str, &str); 3] = [("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on")];
@@ -147,6 +155,11 @@ impl Server {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.lock().id()
+    }
+
+    /// Where it says what it does.
+    pub fn log(&self) -> PathBuf {
+        self.directory.log()
     }
 
     /// What it runs from.
@@ -254,10 +267,17 @@ fn launch(
 }
 
 fn free_port() -> Result<u16, Error> {
-    TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|socket| socket.local_addr())
-        .map(|address| address.port())
-        .when(|| "find a free port on 127.0.0.1".to_owned())
+    let mut tries = 200;
+    loop {
+        let port = rand::random_range(LISTEN);
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(_) => return Ok(port),
+            Err(error) if tries == 0 => {
+                return Err(error).when(|| format!("find a free port of 127.0.0.1 in {LISTEN:?}"));
+            }
+            Err(_) => tries -= 1,
+        }
+    }
 }
 
 fn launch_on(

@@ -122,6 +122,11 @@ impl Report {
         self.0.values().all(|watched| watched.sight.is_running())
     }
 
+    /// Whether a connector has failed in a way that no restart mends, as events are missing.
+    pub fn has_lost_its_place(&self, name: &str) -> bool {
+        self.of(name).and_then(|watched| watched.sight.failure()).is_some_and(|failure| failure.place_lost)
+    }
+
     /// One of them.
     pub fn of(&self, name: &str) -> Option<&Watched> {
         self.0.get(name)

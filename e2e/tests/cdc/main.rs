@@ -7,6 +7,7 @@ mod api;
 mod connect;
 mod consumers;
 mod delivery;
+mod leftovers;
 mod names;
 mod nodes;
 mod poison;

@@ -5,6 +5,7 @@
 mod faults;
 mod kills;
 mod modes;
+mod own_server;
 mod refusals;
 
 use embedded_postgres::testkit::TestDatabase;

@@ -1,6 +1,6 @@
 //! `roomcast demo`: everything in one process, on a private PostgreSQL unless `DATABASE_URL` names another.
 
-use std::sync::Arc;
+use std::{future::pending, path::Path, sync::Arc};
 
 use ::backend::{ApiState, BackendConfig};
 use anyhow::Context;
@@ -19,6 +19,8 @@ use crate::{
 
 mod cdc;
 mod postgres;
+mod restarts;
+mod slots;
 
 pub(super) use cdc::running as running_stack;
 pub(super) use postgres::running as running_database;
@@ -34,14 +36,14 @@ pub(super) async fn run(settings: config::Demo, lifecycle: &Lifecycle) -> anyhow
     };
     let url = match (&settings.database_url, &postgres) {
         (Some(url), _) => url.expose().to_owned(),
-        (None, Some(postgres)) => postgres.url(),
+        (None, Some(postgres)) => postgres.url().to_owned(),
         (None, None) => unreachable!("one of the two was chosen above"),
     };
     let played = match &postgres {
-        None => play(&settings, &url, listener, lifecycle).await,
+        None => play(&settings, &url, None, listener, lifecycle).await,
         Some(postgres) => tokio::select! {
-            played = play(&settings, &url, listener, lifecycle) => played,
-            error = postgres.unexpected_end() => Err(error),
+            played = play(&settings, &url, Some(postgres.log()), listener, lifecycle) => played,
+            error = postgres.keep_alive() => Err(error),
         },
     };
     if let Some(postgres) = postgres {
@@ -50,25 +52,32 @@ pub(super) async fn run(settings: config::Demo, lifecycle: &Lifecycle) -> anyhow
     played
 }
 
+/// Everything but the server. The log is that of the demo's own.
 async fn play(
     settings: &config::Demo,
     url: &str,
+    server_log: Option<&Path>,
     listener: tokio::net::TcpListener,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<()> {
     let metrics = telemetry::metrics()?;
     let address = listener.local_addr()?;
     let demo_users = settings.users.wanted(address, true);
+    let own_server = server_log.is_some();
+    let begin_anew = if own_server { slots::tidy(url, settings).await? } else { Vec::new() };
     let cdc = async { if settings.cdc { cdc::start(settings).await.map(Some) } else { Ok(None) } };
-    let (db, cdc) = tokio::try_join!(database(url, demo_users), cdc)?;
+    let (db, mut cdc) = tokio::try_join!(database(url, demo_users), cdc)?;
 
+    if own_server && !slots::reads_kafka(settings) {
+        slots::leave_modes_of_kafka(&db).await?;
+    }
     let mut sources = settings.sources.clone();
-    if let Some(cdc) = &cdc {
-        cdc.apply(url, settings.cdc_profile).await?;
+    if let Some(cdc) = &mut cdc {
+        cdc.apply(&db, url, settings.cdc_profile, &begin_anew).await?;
         sources.kafka_brokers = Some(cdc.brokers());
     }
     // A server of the user's may not keep a logical log; the embedded one does.
-    let wal = sources.wal.unwrap_or(settings.database_url.is_none());
+    let wal = sources.wal.unwrap_or(own_server);
     let wakeup = Wakeup::default();
     let hub = Hub::start(
         hub_config::of_the_chat(&settings.sockets, &settings.secrets)?,
@@ -87,8 +96,9 @@ async fn play(
     if let Some(read_model) = read_model {
         parts = read_model_role::health_of(parts, read_model, api.db.clone());
     }
-    if let Some(cdc) = &cdc {
-        parts = supervisor::health_of(parts, supervisor::start(&cdc.connect_url(), &Kind::ALL, lifecycle));
+    let watched = cdc.as_ref().map(|cdc| supervisor::start(&cdc.connect_url(), &Kind::ALL, lifecycle));
+    if let Some(watched) = &watched {
+        parts = supervisor::health_of(parts, watched.clone());
     }
     let app = backend_role::pages_and_api(&api, None).merge(hub.router()).merge(health::router(parts, metrics));
     let app = server::behind_proxy(app, settings.listen.behind_proxy);
@@ -96,10 +106,16 @@ async fn play(
     welcome(address, demo_users);
 
     let stopping = lifecycle.stopping();
-    match &cdc {
-        None => stopping.cancelled().await,
-        Some(cdc) => stopping.run_until_cancelled(cdc.keep_alive()).await.unwrap_or_default(),
-    }
+    let watching = async {
+        match (&cdc, &watched) {
+            (Some(cdc), Some(watched)) if own_server => {
+                tokio::join!(cdc.keep_alive(), cdc.keep_going(watched, &api.db));
+            }
+            (Some(cdc), _) => cdc.keep_alive().await,
+            (None, _) => pending().await,
+        }
+    };
+    stopping.run_until_cancelled(watching).await;
     console::say("Stopping: requests, relay, sockets, then the database.");
     hub.stop().await;
     let played = lifecycle.finished().await;

@@ -24,9 +24,13 @@ async fn list(db: &PgPool) -> anyhow::Result<()> {
         return Ok(());
     }
     let width = slots.iter().map(|slot| slot.name.len()).max().unwrap_or(0);
-    for Slot { name, active, retained_bytes } in &slots {
-        let reader = if *active { "is read" } else { "nobody reads it" };
-        console::say(format_args!("{name:<width$}  {reader:<15}  keeps {} of the log", bytes(*retained_bytes)));
+    for Slot { name, active, lost, retained_bytes } in &slots {
+        let state = match (lost, active) {
+            (true, _) => "was given up by the server",
+            (false, true) => "is read",
+            (false, false) => "nobody reads it",
+        };
+        console::say(format_args!("{name:<width$}  keeps {:>8} of the log  {state}", bytes(*retained_bytes)));
     }
     Ok(())
 }

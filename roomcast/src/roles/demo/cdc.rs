@@ -3,25 +3,30 @@
 use std::{
     future::pending,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context;
-use debezium::{Addresses, Bundle, Connector, Database, Kind, Options, Part, Stack};
+use debezium::{Addresses, Bundle, Connector, Database, Kind, Options, Part, Profile, Slot, Stack, SupervisorHandle};
 use embedded_postgres::Directories;
+use sqlx::PgPool;
 use tokio::time::sleep;
 
+use super::restarts::Restarts;
 use crate::{
     config,
     console::{self, Waiting},
 };
 
-/// How long after a start a process must have lived for its next start not to be delayed.
-const LIVED: Duration = Duration::from_mins(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How often it is asked whether the server has given up what a connector reads.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The running stack. It ends with this program, however this program ends.
-pub(super) struct Cdc(Stack);
+pub(super) struct Cdc {
+    stack: Stack,
+    /// As they were applied last.
+    connectors: Vec<Connector>,
+}
 
 /// Starts the stack, without connectors. Needs no database, so it may start beside one.
 pub(super) async fn start(settings: &config::Demo) -> anyhow::Result<Cdc> {
@@ -32,7 +37,7 @@ pub(super) async fn start(settings: &config::Demo) -> anyhow::Result<Cdc> {
     let options = Options { fresh: settings.fresh, progress: waiting.progress(), ..Options::durable(data_dir) };
     let stack = Stack::start(&bundle, &options).await.context("starting Kafka and Connect")?;
     waiting.end();
-    Ok(Cdc(stack))
+    Ok(Cdc { stack, connectors: Vec::new() })
 }
 
 /// Of the demo that runs on this data directory, if one runs.
@@ -48,45 +53,86 @@ fn data_dir(of_demo: Option<&Path>) -> anyhow::Result<PathBuf> {
 impl Cdc {
     /// Where the relay finds Kafka.
     pub(super) fn brokers(&self) -> String {
-        self.0.bootstrap_servers()
+        self.stack.bootstrap_servers()
     }
 
     /// Where the supervisor finds the connectors.
     pub(super) fn connect_url(&self) -> String {
-        self.0.connect_url()
+        self.stack.connect_url()
     }
 
-    /// Applies the connectors on this database, whose tables must be there.
+    /// Applies the connectors on this database, whose tables must be there. Those of `anew` begin at the end of the log.
     ///
     /// One that does not run is told and left to the supervisor: the other modes need none, and what mends it, such as
     /// `roomcast connectors remove`, needs a running demo.
-    pub(super) async fn apply(&self, database_url: &str, profile: debezium::Profile) -> anyhow::Result<()> {
-        let database: Database = database_url.parse()?;
-        let (connect, waiting) = (self.0.connect(), Waiting::begin());
+    pub(super) async fn apply(
+        &mut self,
+        database: &PgPool,
+        database_url: &str,
+        profile: Profile,
+        anew: &[Kind],
+    ) -> anyhow::Result<()> {
+        let (address, waiting): (Database, _) = (database_url.parse()?, Waiting::begin());
         for kind in Kind::ALL {
             waiting.say(&format!("applying the connector {}", kind.connector_name()));
-            let connector = Connector::render(kind, profile, &database)?;
-            if let Err(error) = connect.apply(&connector).await {
+            let connector = Connector::render(kind, profile, &address)?;
+            let applied = if anew.contains(&kind) {
+                self.begin_anew(&connector, database).await
+            } else {
+                self.stack.connect().apply(&connector).await.map(drop)
+            };
+            if let Err(error) = applied {
                 let error = anyhow::Error::from(error).context(format!("applying the connector {}", connector.name()));
                 waiting.pause(|| console::error(&error));
             }
+            self.connectors.push(connector);
         }
         waiting.end();
         Ok(())
     }
 
+    /// With a new slot, the place that Connect remembers would be an error for ever.
+    async fn begin_anew(&self, connector: &Connector, database: &PgPool) -> Result<(), debezium::Error> {
+        let connect = self.stack.connect();
+        connect.remove(connector, database).await?;
+        connect.apply(connector).await.map(drop)
+    }
+
+    /// Lets connectors begin anew whose slot the server gave up, or that have lost their place, for as long as it is
+    /// polled. What they have missed reaches people from the timeline.
+    pub(super) async fn keep_going(&self, watched: &SupervisorHandle, database: &PgPool) {
+        loop {
+            sleep(LOOK).await;
+            // The server may be away: then there is another look.
+            let slots = Slot::all(database).await.unwrap_or_default();
+            let report = watched.report();
+            let is_lost = |name: &str| slots.iter().any(|slot| slot.lost && slot.name == name);
+            for connector in &self.connectors {
+                let name = connector.name();
+                if connector.slot().is_some_and(is_lost) || report.has_lost_its_place(name) {
+                    tracing::warn!(
+                        connector = name,
+                        "{name} has lost its place in the log: it begins anew, from now on"
+                    );
+                    if let Err(error) = self.begin_anew(connector, database).await {
+                        tracing::error!(connector = name, %error, "{name} could not begin anew: {error}");
+                    }
+                }
+            }
+        }
+    }
+
     /// Starts again what ends without having been asked to, for as long as it is polled.
     pub(super) async fn keep_alive(&self) {
-        let (mut started, mut pause) = (Instant::now(), Duration::ZERO);
-        while let Ok((part, status)) = self.0.exited().await {
-            tracing::warn!(%part, "{part} ended ({status}) and is started again; its log is {}", self.0.log(part).display());
-            pause = if started.elapsed() > LIVED { Duration::ZERO } else { longer(pause) };
-            sleep(pause).await;
-            started = Instant::now();
+        let mut restarts = Restarts::new();
+        while let Ok((part, status)) = self.stack.exited().await {
+            tracing::warn!(%part, "{part} ended ({status}) and is started again; its log is {}", self.stack.log(part).display());
+            sleep(restarts.ended()).await;
             let again = match part {
-                Part::Kafka => self.0.start_kafka().await,
-                Part::Connect => self.0.start_connect().await,
+                Part::Kafka => self.stack.start_kafka().await,
+                Part::Connect => self.stack.start_connect().await,
             };
+            restarts.started();
             match again {
                 Ok(()) => tracing::info!(%part, "{part} is back"),
                 Err(error) => tracing::error!(%part, "{error}"),
@@ -97,10 +143,6 @@ impl Cdc {
 
     /// Stops both in order.
     pub(super) async fn stop(self) {
-        self.0.stop().await;
+        self.stack.stop().await;
     }
-}
-
-fn longer(pause: Duration) -> Duration {
-    (pause * 2).clamp(Duration::from_secs(1), LONGEST_PAUSE)
 }

@@ -1,18 +1,33 @@
-//! The demo's private PostgreSQL: found or fetched, started with progress on the terminal, stopped last.
+//! The demo's private PostgreSQL: found or fetched, started with progress on the terminal, started again when it dies,
+//! stopped last.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
 use embedded_postgres::{Directories, Options, Search, Server};
 use sqlx::{Connection, PgConnection};
+use tokio::{sync::Mutex, time::sleep};
 
+use super::restarts::Restarts;
 use crate::{config, console::Waiting};
 
 /// The database of the chat on that server.
 const DATABASE: &str = "roomcast";
 
+/// A server that dies so often in a row will not live: what its log says is a person's matter then. The pauses between
+/// add up to a quarter of a minute, in which a full disk or a want of memory may pass.
+const STARTS: u32 = 5;
+
 /// The running server. It ends with this program, however this program ends.
-pub(super) struct Postgres(Server);
+pub(super) struct Postgres {
+    /// Held while it is watched, and while it is started again.
+    server: Arc<Mutex<Server>>,
+    url: String,
+    log: PathBuf,
+}
 
 pub(super) async fn start(settings: &config::Demo) -> anyhow::Result<Postgres> {
     let directories = Directories::of_this_user()?;
@@ -33,28 +48,60 @@ pub(super) async fn start(settings: &config::Demo) -> anyhow::Result<Postgres> {
     let server = tokio::task::spawn_blocking(move || Server::start(&binaries, &options)).await??;
     waiting.end();
 
-    let postgres = Postgres(server);
-    create_database(&postgres.0.url("postgres")).await.context("creating the demo's database")?;
+    let (url, admin_url, log) = (server.url(DATABASE), server.url("postgres"), server.log());
+    let postgres = Postgres { server: Arc::new(Mutex::new(server)), url, log };
+    create_database(&admin_url).await.context("creating the demo's database")?;
     Ok(postgres)
 }
 
 impl Postgres {
-    /// Where the chat's database is.
-    pub(super) fn url(&self) -> String {
-        self.0.url(DATABASE)
+    /// Where the chat's database is. The same after each start.
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 
-    /// Returns with an error when the server ends without having been asked to.
-    pub(super) async fn unexpected_end(&self) -> anyhow::Error {
-        match self.0.exited().await {
-            Ok(status) => anyhow::anyhow!("the embedded PostgreSQL ended ({status}); its log is in the data directory"),
-            Err(error) => anyhow::anyhow!(error).context("watching the embedded PostgreSQL"),
+    /// Where it says what it does: in the demo's data directory.
+    pub(super) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Starts it again, on the same port and data, when it ends without having been asked to. Returns why it is given up.
+    pub(super) async fn keep_alive(&self) -> anyhow::Error {
+        let mut restarts = Restarts::new();
+        loop {
+            let mut cause = match self.server.lock().await.exited().await {
+                Ok(status) => anyhow::anyhow!("the embedded PostgreSQL ended ({status})"),
+                Err(error) => return anyhow::anyhow!(error).context("watching the embedded PostgreSQL"),
+            };
+            tracing::warn!("{cause} and is started again; its log is {}", self.log.display());
+            loop {
+                let pause = restarts.ended();
+                if restarts.in_a_row() > STARTS {
+                    return cause
+                        .context(format!("the embedded PostgreSQL did not stay up after {STARTS} starts in a row"));
+                }
+                sleep(pause).await;
+                let started = self.restart().await;
+                restarts.started();
+                match started {
+                    Ok(()) => break,
+                    Err(error) => cause = error,
+                }
+                tracing::error!("{cause:#}");
+            }
+            tracing::info!("the embedded PostgreSQL is back");
         }
+    }
+
+    async fn restart(&self) -> anyhow::Result<()> {
+        let mut server = Arc::clone(&self.server).lock_owned().await;
+        Ok(tokio::task::spawn_blocking(move || server.restart()).await??)
     }
 
     /// Stops it in order.
     pub(super) async fn stop(self) {
-        let _ = tokio::task::spawn_blocking(move || self.0.stop()).await;
+        drop(self.server.lock().await); // a start that was under way is over
+        let _ = tokio::task::spawn_blocking(move || drop(self.server)).await;
     }
 }
 
