@@ -16,6 +16,7 @@ use crate::{
     account::Account,
     directories,
     error::{Error, While},
+    logs,
 };
 
 /// Of the `postgres` role; readable by the server's user (and root) alone.
@@ -54,11 +55,14 @@ impl DataDirectory {
         self.path.join(format!("pg{major}"))
     }
 
+    pub(crate) fn log(&self) -> PathBuf {
+        self.path.join("postgres.log")
+    }
+
     /// A new log; the one of the run before is kept beside it, as it may say why that run ended.
     pub(crate) fn new_log(&self) -> Result<(PathBuf, File), Error> {
-        let log = self.path.join("postgres.log");
-        let _ = fs::rename(&log, self.path.join("postgres.previous.log"));
-        let file = File::create(&log).when(|| format!("create {}", log.display()))?;
+        let log = self.log();
+        let file = logs::begin(&log)?;
         Ok((log, file))
     }
 

@@ -24,6 +24,7 @@ mod data_directory;
 mod directories;
 mod download;
 mod error;
+pub mod logs;
 mod pid_file;
 mod progress;
 mod running;

@@ -33,12 +33,16 @@ pub(crate) async fn tell(connection: &mut PgConnection, instance: &str, carried:
     Ok(())
 }
 
-/// Takes back what was said, and what relays said that are long gone.
+/// Takes back what was said.
 pub(crate) async fn take_back(connection: &mut PgConnection, instance: &str) -> Result<(), RelayError> {
-    let taken = sqlx::query!(
-        "delete from carriers where instance = $1 or seen_at < clock_timestamp() - interval '1 hour'",
-        instance,
-    );
+    let taken = sqlx::query!("delete from carriers where instance = $1", instance);
     within(taken.execute(connection)).await?;
+    Ok(())
+}
+
+/// Forgets relays that died without a word: nobody has believed them for long.
+pub(crate) async fn forget(connection: &mut PgConnection) -> Result<(), RelayError> {
+    let forgotten = sqlx::query!("delete from carriers where seen_at < clock_timestamp() - interval '1 hour'");
+    within(forgotten.execute(connection)).await?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What is done once a second beside the carrying, on a connection of its own so that no row waits for it: measures
-//! the lag of our partitions of the outbox, looks at the slots, puts rows of no known partition aside, says what is carried here, and prunes
-//! what logs have carried.
+//! the lag of our partitions of the outbox and what grows, looks at the slots, puts rows of no known partition aside, says
+//! what is carried here, and prunes what logs have carried.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,6 +16,7 @@ use tracing::debug;
 use crate::{
     RelayConfig, RelayError, carriers,
     cleaner::{self, Pruned},
+    growth::Growth,
     metrics,
     slots::{Look, Slots},
     snapshots::Snapshots,
@@ -61,6 +62,7 @@ pub(crate) struct Housekeeping {
     instance: String,
     slots: Slots,
     snapshots: Snapshots,
+    growth: Growth,
     /// The last id of `chat_cdc` that was pruned, where dead rows are kept from being removed.
     pruned: i64,
     told: Vec<String>,
@@ -78,6 +80,7 @@ impl Housekeeping {
             instance,
             slots,
             snapshots: Snapshots::default(),
+            growth: Growth::new(),
             pruned: 0,
             told: Vec::new(),
             next_tell: Instant::now(),
@@ -119,6 +122,7 @@ impl Housekeeping {
         self.state.notices("slots", notices);
         self.snapshots.look(connection, &self.state, self.config.snapshot_notice).await?;
         self.tell(connection).await?;
+        self.growth.look(connection).await?;
         self.prune(connection).await
     }
 
@@ -131,6 +135,7 @@ impl Housekeeping {
         let carried = carriers::carried(&self.config, &self.state.status(false));
         if self.next_tell <= Instant::now() || carried != self.told {
             carriers::tell(connection, &self.instance, &carried).await?;
+            carriers::forget(connection).await?;
             self.next_tell = Instant::now() + TELL;
             self.told = carried;
         }

@@ -28,6 +28,7 @@ mod dispatch;
 pub mod engine;
 mod error;
 pub mod events;
+mod growth;
 mod holds;
 mod housekeeping;
 mod letter_box;

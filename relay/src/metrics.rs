@@ -60,6 +60,10 @@ pub const PROBE_DURATION: &str = "roomcast_probe_seconds";
 pub const PROBE_AGE: &str = "roomcast_probe_age_seconds";
 /// Rows of `chat_cdc` that were pruned by age.
 pub const CDC_PRUNED: &str = "roomcast_cdc_pruned_rows_total";
+/// Size of a table with its indexes, by table. What bounds each is in docs/growth.md.
+pub const TABLE_BYTES: &str = "roomcast_table_bytes";
+/// Rows of `dead_letters`, which wait for a person; counted up to 100,000.
+pub const DEAD_LETTERS: &str = "roomcast_dead_letters";
 /// Wake-ups sent to other processes.
 pub const NOTIFICATIONS: &str = "roomcast_outbox_notifications_total";
 
@@ -95,5 +99,7 @@ pub fn describe() {
     describe_histogram!(PROBE_DURATION, Unit::Seconds, "Time a probe took from the database to its reader");
     describe_gauge!(PROBE_AGE, Unit::Seconds, "Time since a probe came through last");
     describe_counter!(CDC_PRUNED, Unit::Count, "Rows of chat_cdc pruned by age");
+    describe_gauge!(TABLE_BYTES, Unit::Bytes, "Size of a table with its indexes");
+    describe_gauge!(DEAD_LETTERS, Unit::Count, "Rows that wait in dead_letters for a person, counted up to 100,000");
     describe_counter!(NOTIFICATIONS, Unit::Count, "Wake-ups sent to other processes");
 }

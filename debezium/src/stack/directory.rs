@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use embedded_postgres::{Account, Progress, Step};
+use embedded_postgres::{Account, Progress, Step, logs};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -127,8 +127,7 @@ impl Directory {
         archive: &Path,
     ) -> Result<Command, Error> {
         let log = self.log(part);
-        let _ = fs::rename(&log, log.with_extension("previous.log"));
-        let output = File::create(&log).when(|| format!("create {}", log.display()))?;
+        let output = logs::begin(&log)?;
         let errors = output.try_clone().when(|| format!("open {}", log.display()))?;
         let mut command = bundle.jvm();
         command

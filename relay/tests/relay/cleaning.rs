@@ -51,6 +51,11 @@ async fn what_is_carried_is_told_while_it_is() {
     assert!(carriers(&db.pool).await.is_empty());
     drop_slot(&db.pool, &name).await;
 
+    // Of one that died without a word.
+    sqlx::query("insert into carriers values ('cdc', 'gone', now() - interval '2 hours')")
+        .execute(&db.pool)
+        .await
+        .unwrap();
     let relay = Running::start(self::config(&db), Recorder::new()).await;
     until(async || carriers(&db.pool).await == ["outbox"]).await;
     relay.stop().await;

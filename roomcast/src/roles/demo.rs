@@ -1,14 +1,20 @@
 //! `roomcast demo`: everything in one process, on a private PostgreSQL unless `DATABASE_URL` names another.
 
-use std::{future::pending, path::Path, sync::Arc};
+use std::{
+    future::pending,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use ::backend::{ApiState, BackendConfig};
 use anyhow::Context;
 use debezium::Kind;
+use embedded_postgres::Directories;
 use hub::Hub;
 use relay::Wakeup;
 use sqlx::PgPool;
 
+use self::{cdc::Cdc, disk::Disk};
 use super::{backend as backend_role, hub as hub_role, hub_config, read_model as read_model_role, relay as relay_role};
 use crate::{
     adapters::{Direct, Local, LocalHub, Together, Wake},
@@ -18,6 +24,7 @@ use crate::{
 };
 
 mod cdc;
+mod disk;
 mod postgres;
 mod restarts;
 mod slots;
@@ -100,6 +107,10 @@ async fn play(
     if let Some(watched) = &watched {
         parts = supervisor::health_of(parts, watched.clone());
     }
+    let logs = server_log.map(Path::to_owned).into_iter().chain(cdc.iter().flat_map(Cdc::logs)).collect::<Vec<_>>();
+    if !logs.is_empty() {
+        watch_disk(settings, logs, lifecycle)?;
+    }
     let app = backend_role::pages_and_api(&api, None).merge(hub.router()).merge(health::router(parts, metrics));
     let app = server::behind_proxy(app, settings.listen.behind_proxy);
     lifecycle.run("the HTTP server", server::serve(listener, app, lifecycle.stopping()));
@@ -124,6 +135,19 @@ async fn play(
         cdc.stop().await;
     }
     played
+}
+
+fn watch_disk(settings: &config::Demo, logs: Vec<PathBuf>, lifecycle: &Lifecycle) -> anyhow::Result<()> {
+    let data_dir = match &settings.embedded.data_dir {
+        Some(data_dir) => data_dir.clone(),
+        None => Directories::of_this_user()?.data,
+    };
+    let (disk, stopping) = (Disk::of(&data_dir, logs)?, lifecycle.stopping());
+    lifecycle.run("the watch over the disk", async move {
+        stopping.run_until_cancelled(disk.watch()).await;
+        Ok(())
+    });
+    Ok(())
 }
 
 /// With the tables of this version and the demo's people.

@@ -56,6 +56,11 @@ impl Cdc {
         self.stack.bootstrap_servers()
     }
 
+    /// What the JVMs say.
+    pub(super) fn logs(&self) -> [PathBuf; 2] {
+        Part::ALL.map(|part| self.stack.log(part))
+    }
+
     /// Where the supervisor finds the connectors.
     pub(super) fn connect_url(&self) -> String {
         self.stack.connect_url()
