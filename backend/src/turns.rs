@@ -39,7 +39,7 @@ struct Queue {
 
 /// A request's turn in a room. Dropped, the next one has it.
 pub(crate) struct Turn {
-    _turn: OwnedSemaphorePermit,
+    _room: OwnedSemaphorePermit,
     _connection: OwnedSemaphorePermit,
     _place: Place,
 }
@@ -69,7 +69,7 @@ impl Turns {
             Some((turn.acquire_owned().await.ok()?, self.0.connections.clone().acquire_owned().await.ok()?))
         };
         match timeout(patience, taken).await {
-            Ok(Some((turn, connection))) => Ok(Turn { _turn: turn, _connection: connection, _place: place }),
+            Ok(Some((turn, connection))) => Ok(Turn { _room: turn, _connection: connection, _place: place }),
             Ok(None) | Err(_) => Err(ApiError::RoomBusy),
         }
     }

@@ -318,13 +318,13 @@ mod tests {
     }
 
     /// Nothing has to be fetched, so no verdict is waited for.
-    fn by(rules: TokenRules, token: &str) -> Result<Pass, Refusal> {
+    fn by(rules: &TokenRules, token: &str) -> Result<Pass, Refusal> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        TokenVerifier::new(&rules, runtime.handle()).unwrap().pass(token).now_or_never().unwrap()
+        TokenVerifier::new(rules, runtime.handle()).unwrap().pass(token).now_or_never().unwrap()
     }
 
     fn verdict(token: &str) -> Result<String, Refusal> {
-        by(TokenRules::hmac("secret"), token).map(|pass| pass.user)
+        by(&TokenRules::hmac("secret"), token).map(|pass| pass.user)
     }
 
     #[test]
@@ -346,7 +346,7 @@ mod tests {
         assert_eq!(verdict(&signed(&json!({"sub": "7", "channel": "room:1"}))), Err(Refusal::Invalid));
         assert_eq!(verdict(&signed(&json!({"sub": "7", "b64info": "%"}))), Err(Refusal::Invalid));
         let unsigned = sign(Algorithm::HS256, "", &claims);
-        assert_eq!(by(TokenRules::default(), &unsigned).unwrap_err(), Refusal::Invalid, "no secret is no key");
+        assert_eq!(by(&TokenRules::default(), &unsigned).unwrap_err(), Refusal::Invalid, "no secret is no key");
     }
 
     #[test]
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_pass_tells_info_channels_and_when_it_ends() {
-        let pass = |claims: Value| by(TokenRules::hmac("secret"), &signed(&claims)).unwrap();
+        let pass = |claims: Value| by(&TokenRules::hmac("secret"), &signed(&claims)).unwrap();
         let told = pass(json!({"sub": "7", "exp": LATER, "info": {"a": 1}, "channels": ["news"]}));
         assert_eq!((told.expires, told.info.as_deref()), (Some(LATER), Some(r#"{"a":1}"#)));
         assert!(told.channels.contains_key("news"));
@@ -390,19 +390,19 @@ mod tests {
             ..TokenRules::hmac("secret")
         };
         let old = sign(Algorithm::HS256, "before", &json!({"sub": "7"}));
-        assert_eq!(by(rules(0), &old).map(|pass| pass.user), Ok("7".to_owned()));
-        assert_eq!(by(rules(LATER), &old).map(|pass| pass.user), Ok("7".to_owned()));
-        assert_eq!(by(rules(1), &old).unwrap_err(), Refusal::Invalid, "its time is over");
+        assert_eq!(by(&rules(0), &old).map(|pass| pass.user), Ok("7".to_owned()));
+        assert_eq!(by(&rules(LATER), &old).map(|pass| pass.user), Ok("7".to_owned()));
+        assert_eq!(by(&rules(1), &old).unwrap_err(), Refusal::Invalid, "its time is over");
         let expired = sign(Algorithm::HS256, "before", &json!({"sub": "7", "exp": 1}));
-        assert_eq!(by(rules(0), &expired).unwrap_err(), Refusal::Expired);
-        assert_eq!(by(rules(0), &signed(&json!({"sub": "7"}))).map(|pass| pass.user), Ok("7".to_owned()));
+        assert_eq!(by(&rules(0), &expired).unwrap_err(), Refusal::Expired);
+        assert_eq!(by(&rules(0), &signed(&json!({"sub": "7"}))).map(|pass| pass.user), Ok("7".to_owned()));
     }
 
     #[test]
     fn a_token_is_for_us_and_by_whom_we_expect() {
         let matching = |pattern: &str| Some(Expected::Matching(regex::Regex::new(pattern).unwrap()));
         let rules = |audience, issuer| TokenRules { audience, issuer, ..TokenRules::hmac("secret") };
-        let passes = |rules: &TokenRules, claims: Value| by(rules.clone(), &signed(&claims)).is_ok();
+        let passes = |rules: &TokenRules, claims: Value| by(rules, &signed(&claims)).is_ok();
         let exact = rules(Some(Expected::Exactly("us".into())), Some(Expected::Exactly("sso".into())));
         assert!(
             passes(&exact, json!({"aud": "us", "iss": "sso"}))

@@ -33,8 +33,6 @@ const START_LIMIT: Duration = Duration::from_mins(2);
 /// After a SIGKILL the server's other processes take a moment to notice.
 const LINGER_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
-/// With less room than this, in bytes, a server that does not start is told to have a full disk.
-const LITTLE: u64 = 1 << 20;
 /// From 32768 on the system takes ports for outgoing connections: a client that tries again and again to reach a server
 /// which is about to be back might be given that server's own port.
 const LISTEN: std::ops::Range<u16> = 30_000..32_768;
@@ -340,8 +338,9 @@ fn wait_until_ready(child: &mut Child, pgdata: &Path) -> Result<(), String> {
 
 /// A server that has no room for its log cannot say there what is wrong.
 fn with_the_disk(reason: String, data_dir: &Path) -> String {
+    const LITTLE: u128 = 1 << 20; // bytes
     let room = statvfs(data_dir)
-        .map_or(u64::MAX, |disk| u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())));
+        .map_or(u128::MAX, |disk| u128::from(disk.blocks_available()) * u128::from(disk.fragment_size()));
     if room > LITTLE {
         return reason;
     }

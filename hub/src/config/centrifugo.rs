@@ -327,19 +327,19 @@ mod tests {
 
     use super::*;
 
-    fn missing(place: &str, value: Value) -> bool {
-        matches!(option(place, &value), Here::Missing(_))
+    fn missing(place: &str, value: &Value) -> bool {
+        matches!(option(place, value), Here::Missing(_))
     }
 
     #[test]
     fn the_value_decides_whether_an_option_can_be_left_out() {
-        assert!(!missing("engine", json!({"type": "memory"})) && missing("engine", json!({"type": "redis"})));
-        assert!(!missing("uni_sse", json!({"enabled": false})) && missing("uni_sse", json!({"enabled": true})));
-        assert!(!missing("channel.namespaces[2].force_recovery_mode", json!("stream")));
-        assert!(missing("channel.without_namespace.force_recovery_mode", json!("cache")));
-        assert!(missing("client.proxy", json!({"connect": {"enabled": true}})));
-        assert!(!missing("client.proxy", json!({"connect": {"endpoint": "http://x"}})));
-        assert!(!missing("engine", json!({})) && missing("http_server.tls.cert_pem", json!("x")));
+        assert!(!missing("engine", &json!({"type": "memory"})) && missing("engine", &json!({"type": "redis"})));
+        assert!(!missing("uni_sse", &json!({"enabled": false})) && missing("uni_sse", &json!({"enabled": true})));
+        assert!(!missing("channel.namespaces[2].force_recovery_mode", &json!("stream")));
+        assert!(missing("channel.without_namespace.force_recovery_mode", &json!("cache")));
+        assert!(missing("client.proxy", &json!({"connect": {"enabled": true}})));
+        assert!(!missing("client.proxy", &json!({"connect": {"endpoint": "http://x"}})));
+        assert!(!missing("engine", &json!({})) && missing("http_server.tls.cert_pem", &json!("x")));
         assert_eq!(option("client.pingg", &json!(1)), Here::Missing(UNKNOWN));
         assert_eq!(option("channel.namespaces[0].histori", &json!(1)), Here::Missing(UNKNOWN));
         assert_eq!(option("token_hmac_secret_key", &json!("x")), Here::Missing(OLDER));
