@@ -39,22 +39,14 @@ impl Registry {
         metrics::clients(open.len());
     }
 
-    /// The socket belongs to `user`. From here on the commands of the relay reach it. `most` 0 is any number. The sockets
-    /// that were the user's before.
-    pub(crate) fn name(
-        &self,
-        user: &Arc<str>,
-        connection: &Arc<Connection>,
-        most: usize,
-    ) -> Result<Vec<Arc<Connection>>, TooMany> {
+    /// The socket belongs to `user`. From here on the commands of the relay reach it. `most` 0 is any number.
+    pub(crate) fn name(&self, user: &Arc<str>, connection: &Arc<Connection>, most: usize) -> Result<(), TooMany> {
         let mut users = self.users.write();
         if most > 0 && users.get(user).is_some_and(|connections| connections.len() >= most) {
             return Err(TooMany);
         }
-        let connections = users.entry(Arc::clone(user)).or_default();
-        let before = connections.clone();
-        connections.push(Arc::clone(connection));
-        Ok(before)
+        users.entry(Arc::clone(user)).or_default().push(Arc::clone(connection));
+        Ok(())
     }
 
     /// The socket has ended.
@@ -85,6 +77,13 @@ impl Registry {
     /// The connections of a user, connecting ones included.
     pub(crate) fn of_user(&self, user: &str) -> Vec<Arc<Connection>> {
         self.users.read().get(user).cloned().unwrap_or_default()
+    }
+
+    /// The connections that were the user's when this one became so. Of two that come together, one sees the other.
+    pub(crate) fn before(&self, user: &str, connection: &Connection) -> Vec<Arc<Connection>> {
+        let users = self.users.read();
+        let connections = users.get(user).into_iter().flatten();
+        connections.take_while(|other| other.id != connection.id).cloned().collect()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Connection>> {

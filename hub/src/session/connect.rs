@@ -13,7 +13,6 @@ use tracing::debug;
 use super::{Phase, Session};
 use crate::{
     codes::{Disconnect, ErrorCode},
-    connection::Connection,
     frame::{self, Object, write_expiry},
     metrics,
     registry::TooMany,
@@ -61,8 +60,8 @@ impl Session {
         if !user.is_empty() {
             let most = self.hub.context.config.user_connection_limit;
             let named = self.hub.context.registry.name(&user, &self.connection, most);
-            let before = named.map_err(|TooMany| Refused::Disconnect(Disconnect::CONNECTION_LIMIT))?;
-            self.be_the_only_one(&user, &before).await.map_err(Refused::Error)?;
+            named.map_err(|TooMany| Refused::Disconnect(Disconnect::CONNECTION_LIMIT))?;
+            self.be_the_only_one(&user).await.map_err(Refused::Error)?;
         }
         let mut subscriptions = self.subscriptions(&user).await.map_err(Refused::Error)?;
         for (name, grant) in granted {
@@ -106,13 +105,13 @@ impl Session {
         Some(personal.of(user))
     }
 
-    /// Closes the user's connections `before` this one, here and on other nodes, where a user has only one.
-    async fn be_the_only_one(&self, user: &str, before: &[Arc<Connection>]) -> Result<(), ErrorCode> {
+    /// Closes the user's connections before this one, here and on other nodes, where a user has only one.
+    async fn be_the_only_one(&self, user: &str) -> Result<(), ErrorCode> {
         let context = &self.hub.context;
         if !context.config.personal_channel.as_ref().is_some_and(|personal| personal.single_connection) {
             return Ok(());
         }
-        for connection in before {
+        for connection in context.registry.before(user, &self.connection) {
             connection.close(&Disconnect::CONNECTION_LIMIT);
         }
         let Some(nodes) = &context.nodes else { return Ok(()) };
