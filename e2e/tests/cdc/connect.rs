@@ -53,7 +53,7 @@ async fn a_connect_that_is_killed_under_load_repeats_and_clients_see_no_repeat()
 }
 
 /// Its reader comes back within a moment, so both at once.
-async fn drop_slot(db: &mut PgConnection, slot: &str) -> anyhow::Result<bool> {
+pub(crate) async fn drop_slot(db: &mut PgConnection, slot: &str) -> anyhow::Result<bool> {
     let reader = "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1";
     sqlx::query(reader).bind(slot).execute(&mut *db).await?;
     Ok(sqlx::query("select pg_drop_replication_slot($1)").bind(slot).execute(&mut *db).await.is_ok())

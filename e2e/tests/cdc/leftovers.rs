@@ -5,7 +5,10 @@ use e2e::{App, Load, OwnServer, Plan, eventually};
 use embedded_postgres::{Options, Server, testkit};
 use sqlx::{Connection, PgConnection};
 
-use crate::stage::{PATIENCE, settled_load, stage};
+use crate::{
+    connect::drop_slot,
+    stage::{PATIENCE, settled_load, stage},
+};
 
 const MESSAGES: usize = 60;
 const OF_THE_LOG: &str = "roomcast_wal";
@@ -80,6 +83,11 @@ async fn a_demo_without_kafka_keeps_no_log_for_it_and_a_later_one_with_it_begins
     let app = with_kafka.clone().start().await?;
     write_by_logs(&app, &mut load).await?;
     assert_eq!(slots(&server).await?, all_slots());
+    let mut db = PgConnection::connect(&server.url()?).await?;
+    eventually("the slot is gone", PATIENCE, async || drop_slot(&mut db, Kind::Rows.slot_name()).await).await?;
+    let mended = async || Ok(slots(&server).await? == all_slots());
+    eventually("the running demo makes it anew", PATIENCE, mended).await?;
+    write_by_logs(&app, &mut load).await?;
     assert!(app.stop().await?, "everything stops cleanly on Ctrl-C");
 
     give_up_slots(&server).await?;
