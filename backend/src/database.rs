@@ -1,14 +1,16 @@
 //! The way to PostgreSQL: the pool, and whether the database on the other end is the one that this program expects.
 
-use std::{str::FromStr, time::Duration};
+use std::{io, str::FromStr, time::Duration};
 
 use log::LevelFilter;
-use protocol::PARTITIONS;
+use protocol::{PARTITIONS, silence};
 use sqlx::{
-    ConnectOptions, Connection, PgPool,
+    ConnectOptions, Connection, PgConnection, PgPool, Postgres,
     migrate::{Migrate, MigrateError, Migrator},
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio::time::timeout;
 
 use crate::{ApiState, outage::takes_writes};
 
@@ -26,7 +28,8 @@ const READY_CONNECTIONS: u32 = 4;
 const BOUNDS: [(&str, &str); 3] =
     [("idle_in_transaction_session_timeout", "10s"), ("lock_timeout", "2s"), ("statement_timeout", "10s")];
 
-/// A connection that was idle for so long is asked whether it is still there. Under load none is.
+/// A connection that was idle for so long, or half of the bound on silence, is asked whether it is still there. Under load
+/// none is.
 const TRUSTED_FOR: Duration = Duration::from_secs(10);
 
 /// What took long is not told a line a request: the answer says what failed, and the log that the database refuses.
@@ -34,6 +37,9 @@ const QUIET: LevelFilter = LevelFilter::Debug;
 
 /// A statement that took so long is told at that level.
 const SLOW: Duration = Duration::from_secs(1);
+
+/// The server answers that question within a millisecond. A request that finds several dead ones shall not wait for long.
+const ANSWER: Duration = Duration::from_millis(250);
 
 /// Why there is no pool.
 #[derive(Debug, thiserror::Error)]
@@ -59,10 +65,11 @@ pub async fn connect_for_commands(url: &str) -> Result<PgPool, ConnectError> {
 
 fn options(url: &str) -> Result<PgConnectOptions, ConnectError> {
     let options = PgConnectOptions::from_str(url).map_err(ConnectError::Url)?.application_name("roomcast backend");
-    Ok(options.log_slow_statements(QUIET, SLOW))
+    Ok(options.options(silence::of_server(silence::bound())).log_slow_statements(QUIET, SLOW))
 }
 
 async fn pool(options: PgConnectOptions, max_connections: u32) -> Result<PgPool, ConnectError> {
+    let trusted_for = TRUSTED_FOR.min(silence::half());
     PgPoolOptions::new()
         .max_connections(max_connections)
         .min_connections(max_connections.min(READY_CONNECTIONS))
@@ -71,9 +78,12 @@ async fn pool(options: PgConnectOptions, max_connections: u32) -> Result<PgPool,
         // A ping before each use would cost a round trip, 13 % of the writes. When PostgreSQL was restarted a moment ago,
         // a request may meet a dead connection; posts are tried again then, as a repeat is recognised.
         .test_before_acquire(false)
-        .before_acquire(|conn, idle| {
-            Box::pin(async move { Ok(idle.idle_for < TRUSTED_FOR || conn.ping().await.is_ok()) })
+        .before_acquire(move |conn, idle| {
+            Box::pin(async move { Ok(idle.idle_for < trusted_for || answers(conn).await) })
         })
+        // Whoever gave up in the middle of a statement left a connection that may never answer: without a bound the pool
+        // would wait for it for ever, and have one fewer. For all others this asks nothing.
+        .after_release(|conn, _| Box::pin(async { within(conn.flush()).await.map(|()| true) }))
         .connect_with(options)
         .await
         .map_err(ConnectError::Connect)
@@ -96,6 +106,38 @@ pub enum MigrationError {
     /// A migration failed.
     #[error("cannot bring the schema up to date")]
     Migrate(#[from] MigrateError),
+}
+
+async fn answers(conn: &mut PgConnection) -> bool {
+    timeout(ANSWER, conn.ping()).await.is_ok_and(|answered| answered.is_ok())
+}
+
+/// Another connection than one that has failed: where one died, the others of the pool probably did, too, so they are
+/// taken out until one answers.
+pub(crate) async fn another(db: &PgPool) -> sqlx::Result<PoolConnection<Postgres>> {
+    loop {
+        let mut conn = db.acquire().await?;
+        if answers(&mut conn).await {
+            return Ok(conn);
+        }
+        drop(conn.detach());
+    }
+}
+
+/// Gives a connection back, but does not wait for ever for its last answer. Where many use the pool all the time, it would
+/// otherwise lose each that dies at that moment.
+pub(crate) fn give_back(mut conn: PoolConnection<Postgres>) {
+    tokio::spawn(timeout(silence::bound(), conn.return_to_pool()));
+}
+
+/// Runs a statement, but not for ever. After a time-out the connection is only good for being closed.
+pub(crate) async fn within<T>(statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    timeout(silence::bound(), statement).await.unwrap_or_else(|_| Err(silent()))
+}
+
+/// What is told of a database that said nothing for too long.
+pub(crate) fn silent() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database is silent"))
 }
 
 /// Why the database does not fit this program.

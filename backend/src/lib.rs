@@ -32,5 +32,5 @@ pub use direct::{DirectCounts, PublishError, Publisher};
 pub use error::{ApiError, FieldError, Problem};
 pub use outage::note as note_outages;
 pub use poster::{MessageText, NewPost, Outcome, PostError, Posted, Poster, PosterLimits, TextError};
-pub use routes::{Message, User, openapi, router};
+pub use routes::{Message, User, in_time, openapi, router};
 pub use state::{ApiState, BackendConfig, CommitHook};

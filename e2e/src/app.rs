@@ -1,5 +1,7 @@
 //! The product in one of its two shapes. Parts keep their ports, so that they can be killed and started again.
 
+use std::time::Duration;
+
 use anyhow::Context;
 
 use crate::{OwnServer, Person, Process, free_port};
@@ -29,12 +31,18 @@ pub enum Part {
 pub struct Plan {
     shape: Shape,
     /// Arguments that name the database.
-    database: Vec<String>,
+    pub database: Vec<String>,
+    /// As the relay sees it; the same unless told. Split shape only.
+    pub relay_reads_from: Vec<String>,
     ports: [u16; 3],
     /// More arguments for what has the hub.
     pub hub_args: Vec<String>,
     /// More arguments for what has the relay.
     pub relay_args: Vec<String>,
+    /// Whom the hub asks; the backend unless told. Split shape only.
+    pub hub_asks: String,
+    /// How long a connection may say nothing; as the product has it unless told.
+    pub silence: Option<Duration>,
     /// Where the backend publishes by itself; the hub unless told. Split shape only.
     pub backend_publishes_to: String,
     /// Where the relay delivers; the hub unless told. Split shape only.
@@ -68,7 +76,10 @@ impl Plan {
         let hub = format!("127.0.0.1:{}", ports[Part::Hub as usize]);
         Self {
             shape,
+            relay_reads_from: database.clone(),
             database,
+            hub_asks: format!("127.0.0.1:{}", ports[Part::Backend as usize]),
+            silence: None,
             ports,
             hub_args: Vec::new(),
             relay_args: Vec::new(),
@@ -108,12 +119,15 @@ impl Plan {
             (Shape::Split, Part::Hub) => self.hub(&listen),
             (Shape::Split, Part::Relay) => self.relay(&listen),
         };
-        if part != Part::Hub {
-            args.extend(self.database.iter().cloned());
+        match part {
+            Part::Hub => {}
+            Part::Relay => args.extend(self.relay_reads_from.iter().cloned()),
+            Part::Backend => args.extend(self.database.iter().cloned()),
         }
         if self.shape == Shape::OneProcess {
             args.extend(self.hub_args.iter().chain(&self.relay_args).cloned());
         }
+        args.extend(self.silence.map(|bound| format!("--silence={}ms", bound.as_millis())));
         args
     }
 
@@ -140,7 +154,7 @@ impl Plan {
     }
 
     fn hub(&self, listen: &str) -> Vec<String> {
-        let backend = format!("http://{}", self.address(Part::Backend));
+        let backend = format!("http://{}", self.hub_asks);
         let mut args = self.joined(&["hub", "--listen", listen, "--backend", &backend]);
         args.extend(self.hub_args.iter().cloned());
         args
@@ -207,7 +221,7 @@ impl App {
     /// One more relay, like the one that is there; it listens wherever there is room.
     pub async fn another_relay(&self) -> anyhow::Result<Process> {
         anyhow::ensure!(self.plan.shape == Shape::Split, "one process has one relay");
-        let database = self.plan.database.iter().cloned();
+        let database = self.plan.relay_reads_from.iter().cloned();
         start(&self.plan.relay("127.0.0.1:0").into_iter().chain(database).collect::<Vec<_>>()).await
     }
 

@@ -11,6 +11,7 @@ mod person;
 mod probe;
 mod process;
 mod proxy;
+mod wire;
 
 pub use app::{App, Part, Plan, Shape};
 pub use client::TestClient;
@@ -22,3 +23,4 @@ pub use person::Person;
 pub use probe::{eventually, metric, readiness};
 pub use process::{Process, free_port, run};
 pub use proxy::Proxy;
+pub use wire::{Dead, Wire};

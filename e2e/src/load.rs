@@ -96,6 +96,13 @@ impl Load {
         Ok(())
     }
 
+    /// The first of the people says this, beside what all are writing.
+    pub async fn say_here(&self, room: i64, text: &str) -> anyhow::Result<()> {
+        self.people[0].say(room, text).await?;
+        self.saved.send_modify(|saved| *saved += 1);
+        Ok(())
+    }
+
     async fn say(&self, who: usize, number: usize) -> anyhow::Result<()> {
         let index = (number / PEOPLE.len() + who) % self.rooms.len();
         let way = if self.ways.is_empty() { None } else { Some(self.ways[index % self.ways.len()]) };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use protocol::PARTITIONS;
+use protocol::{PARTITIONS, silence};
 
 use crate::{CleanerConfig, RelayError};
 
@@ -71,7 +71,7 @@ impl RelayConfig {
             partitions: None,
             listen: true,
             rebalance_interval: Duration::from_secs(1),
-            deliver_timeout: Duration::from_secs(10),
+            deliver_timeout: Duration::from_secs(10).min(silence::bound()),
             stop_timeout: Duration::from_secs(5),
             first_backoff: Duration::from_millis(10),
             longest_backoff: Duration::from_secs(5),

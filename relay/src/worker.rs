@@ -90,7 +90,7 @@ impl Worker {
     }
 
     async fn open(&self) -> Result<Session, RelayError> {
-        let mut connection = session::open(&self.config.database_url, "roomcast relay").await?;
+        let mut connection = session::open_to_hold(&self.config.database_url, "roomcast relay").await?;
         session::check_schema(&mut connection).await?;
         let floors = Floors::new(Arc::clone(&self.ground), Server::of(&mut connection).await?);
         let partitions = Partitions::join(&mut connection, &self.config).await?;

@@ -12,6 +12,8 @@ use axum::{
     http::{HeaderName, Response, StatusCode},
     middleware::map_request,
 };
+use protocol::silence::{self, Keepalive};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
@@ -40,6 +42,10 @@ pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
+    // Connections inherit it: one whose client is gone without a word does not stay for ever.
+    let Keepalive { idle, interval, tries } = Keepalive::within(silence::bound());
+    let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(tries);
+    SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

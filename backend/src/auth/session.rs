@@ -17,7 +17,7 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::Seat;
-use crate::{ApiError, ApiState, store};
+use crate::{ApiError, ApiState, database::within, store};
 
 const REMEMBERED: Duration = Duration::from_secs(10);
 const REMEMBERED_SESSIONS: u64 = 100_000;
@@ -120,6 +120,6 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, ApiError> {
         let seat = Seat::from_request_parts(parts, state).await?;
         let Some(token) = seat.token(&parts.headers) else { return Ok(None) };
-        Ok(ApiState::from_ref(state).sessions.user(&token).await?)
+        Ok(within(ApiState::from_ref(state).sessions.user(&token)).await?)
     }
 }

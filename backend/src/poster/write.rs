@@ -4,10 +4,11 @@
 use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use protocol::{Mode, Partition, Refusal, RoomId};
-use sqlx::{Connection, PgConnection, PgPool, Postgres, pool::PoolConnection};
+use sqlx::{PgConnection, PgPool};
 
 use super::{Answer, Job, Outcome, PostError, Posted, Shared, queue::RoomJobs};
 use crate::{
+    database::{another, give_back, within},
     error::refusal_of,
     metrics,
     store::{
@@ -212,8 +213,11 @@ async fn try_write(db: &PgPool, posts: &[Post<'_>], wait: bool) -> sqlx::Result<
     let mut tries = 1;
     let mut conn = db.acquire().await?;
     loop {
-        let error = match attempt(&mut conn, posts, wait).await {
-            Ok(outcomes) => return Ok(outcomes),
+        let error = match within(attempt(&mut conn, posts, wait)).await {
+            Ok(outcomes) => {
+                give_back(conn);
+                return Ok(outcomes);
+            }
             Err(error) => error,
         };
         if tries == TRIES {
@@ -223,23 +227,13 @@ async fn try_write(db: &PgPool, posts: &[Post<'_>], wait: bool) -> sqlx::Result<
         let reason = match verdict(&error) {
             Verdict::Clash => "clash",
             Verdict::Connection => {
-                conn = answering(db).await?;
+                drop(conn.detach());
+                conn = another(db).await?;
                 "connection"
             }
             Verdict::Blame | Verdict::GiveUp => return Err(error),
         };
         ::metrics::counter!(metrics::POST_RETRIES, "reason" => reason).increment(1);
-    }
-}
-
-/// Where one connection died, the others of the pool probably did, too: takes them out until one answers.
-async fn answering(db: &PgPool) -> sqlx::Result<PoolConnection<Postgres>> {
-    loop {
-        let mut conn = db.acquire().await?;
-        match conn.ping().await {
-            Ok(()) => return Ok(conn),
-            Err(_) => drop(conn.detach()),
-        }
     }
 }
 

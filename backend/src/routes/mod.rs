@@ -12,16 +12,18 @@ mod read_model;
 mod rooms;
 mod settings;
 
-use std::{any::Any, sync::LazyLock};
+use std::{any::Any, sync::LazyLock, time::Duration};
 
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request},
     http::{HeaderValue, header},
-    middleware::{from_fn, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{any, get},
 };
+use protocol::silence;
+use tokio::time::timeout;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer, trace::TraceLayer};
 use tracing::{Span, info_span};
 use utoipa::OpenApi;
@@ -34,6 +36,7 @@ pub use message::Message;
 use crate::{
     ApiError, ApiState, Problem,
     auth::{refuse_cross_site, require_internal_key},
+    database::silent,
     outage,
 };
 
@@ -110,6 +113,16 @@ pub fn router(state: ApiState) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
         .with_state(state)
+}
+
+/// A request may also hash a password, which takes a busy machine some seconds and is nobody's silence.
+const LEAST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Middleware: who waits for a database that says nothing is told so at the bound (see [`protocol::silence`]), or after ten
+/// seconds where that is longer.
+pub async fn in_time(request: Request, next: Next) -> Response {
+    let patience = silence::bound().max(LEAST_PATIENCE);
+    timeout(patience, next.run(request)).await.unwrap_or_else(|_| ApiError::from(silent()).into_response())
 }
 
 async fn description() -> Response {

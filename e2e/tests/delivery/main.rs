@@ -7,6 +7,7 @@ mod kills;
 mod modes;
 mod own_server;
 mod refusals;
+mod silence;
 
 use embedded_postgres::testkit::TestDatabase;
 

@@ -41,7 +41,7 @@ impl EventsConfig {
             probes: Some("probe.events".to_owned()),
             batch_records: 1000,
             batch_bytes: 8 * 1024 * 1024,
-            apply_timeout: Duration::from_secs(30),
+            apply_timeout: Duration::from_secs(30).min(protocol::silence::bound()),
             stop_timeout: Duration::from_secs(5),
             first_backoff: Duration::from_millis(50),
             longest_backoff: Duration::from_secs(5),

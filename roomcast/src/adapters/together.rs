@@ -10,7 +10,7 @@ use ::backend::authority::Question;
 use async_trait::async_trait;
 use batch_aint_one::{Batcher, BatchingPolicy, Limits, Processor};
 use hub::{Access, Authority, AuthorityError, Backlog, Subscription};
-use protocol::{Channel, Offset, UserId};
+use protocol::{Channel, Offset, UserId, silence};
 use tokio::time::timeout;
 
 use super::authority::{Answers, Truth};
@@ -67,7 +67,7 @@ impl<T: Truth> Authority for Together<T> {
     }
 
     async fn backlog(&self, channel: &Channel, after: Offset, limit: u32) -> Result<Backlog, AuthorityError> {
-        self.truth.backlog(channel, after, limit).await
+        in_time(self.truth.backlog(channel, after, limit)).await
     }
 }
 
@@ -138,8 +138,12 @@ async fn asked<A>(
     answers: impl Future<Output = Answers<A>>,
 ) -> Result<Vec<A>, Arc<AuthorityError>> {
     metrics::histogram!(TOGETHER, "question" => kind).record(questions as f64);
-    let answers = timeout(PATIENCE, answers).await;
-    answers.unwrap_or_else(|late| Err(AuthorityError::unavailable(late))).map_err(Arc::new)
+    in_time(answers).await.map_err(Arc::new)
+}
+
+async fn in_time<A>(answer: impl Future<Output = Result<A, AuthorityError>>) -> Result<A, AuthorityError> {
+    let answer = timeout(PATIENCE.min(silence::bound()), answer).await;
+    answer.unwrap_or_else(|late| Err(AuthorityError::unavailable(late)))
 }
 
 #[cfg(test)]

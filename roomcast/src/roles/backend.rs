@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::middleware::from_fn;
 use backend::{ApiState, BackendConfig};
 use relay::{
     Notifier,
@@ -82,7 +83,7 @@ pub(super) fn config_of(secrets: &config::Secrets, listen: &config::Listen) -> B
 pub(super) fn pages_and_api(api: &ApiState, hub_url: Option<String>) -> axum::Router {
     let demo = api.config.demo;
     let pages = web::router(web::WebState { api: api.clone(), hub_url, demo });
-    backend::router(api.clone()).merge(pages)
+    backend::router(api.clone()).merge(pages).layer(from_fn(backend::in_time))
 }
 
 pub(super) fn health_of(api: &ApiState) -> Health {

@@ -95,7 +95,7 @@ pub(super) fn address(database_url: &str, config: &WalConfig) -> Result<Address,
 /// bound. And it lets go of the slot of a client that is gone before the next one comes for it.
 fn session_of_the_server() -> String {
     let server = [("wal_sender_timeout", silence::half().as_millis().to_string())];
-    let settings = server.into_iter().chain(session::keepalive(silence::bound()));
+    let settings = server.into_iter().chain(silence::of_server(silence::bound()));
     settings.map(|(name, value)| format!("-c {name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
