@@ -52,6 +52,8 @@ async fn a_database_that_takes_no_writes_says_so_and_is_written_to_as_soon_as_it
     run(&app.db, "do $$ begin execute format('alter database %I set default_transaction_read_only = on', current_database()); end $$").await;
     end_sessions(&app.db).await;
 
+    // Whoever meets a session that has just ended hears that the database is away.
+    while author.get("/api/rooms").await.status != 200 {}
     for _ in 0..5 {
         refused(author.say_as(room, "now?", Uuid::new_v4()).await, "database_read_only");
     }

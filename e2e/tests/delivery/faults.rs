@@ -29,9 +29,11 @@ async fn a_hub_that_is_down_for_ten_seconds_gets_everything_after() -> anyhow::R
 
     client.caught_up(&format!("room:{room}"), 51, SOON).await?;
     assert_eq!(client.journal(&format!("room:{room}")).faults, Vec::<String>::new());
-    let log = app.log(Part::Relay);
-    let told = |words: &str| log.lines().filter(|line| line.contains(words)).count();
-    assert_eq!((told("rows wait"), told("the destination takes rows again")), (1, 1), "{log}");
+    let told = |words: &str| app.log(Part::Relay).lines().filter(|line| line.contains(words)).count();
+    while told("the destination takes rows again") == 0 {
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!((told("rows wait"), told("the destination takes rows again")), (1, 1), "{}", app.log(Part::Relay));
     let mut db = PgConnection::connect(&database.url).await?;
     let letters: i64 = sqlx::query_scalar("select count(*) from dead_letters").fetch_one(&mut db).await?;
     assert_eq!(letters, 0, "an outage makes no dead letters");

@@ -98,6 +98,8 @@ async fn a_database_without_writes_is_told_once(shape: Shape) -> anyhow::Result<
           where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'")
     .await?;
     let path = format!("/api/rooms/{room}/messages");
+    // Whoever meets a session that has just ended hears that the database is away.
+    while alice.request(Method::GET, &path).send().await?.status() != 200 {}
     for number in 0..50 {
         let message = json!({ "text": format!("refused {number}"), "client_id": uuid::Uuid::new_v4() });
         let answer = alice.request(Method::POST, &path).json(&message).send().await?;
