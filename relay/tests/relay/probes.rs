@@ -11,7 +11,7 @@ use crate::{
     logs::{announce, drop_slot, slot_name, wal_config},
     recorder::Recorder,
     running::{MIGRATOR, Running, config, database, letters, until},
-    stack::{Topic, stack_alone},
+    stack::{Topic, stack_alone_with_connect},
 };
 
 /// Rooms whose messages go by the other way; partitions follow each other as the rooms do.
@@ -53,7 +53,8 @@ fn slot<'a>(status: &'a RelayStatus, name: &str) -> Option<&'a SlotStatus> {
 
 #[tokio::test]
 async fn a_way_is_offered_while_probes_come_through_whatever_says_that_it_runs() {
-    let (server, stack, recorder) = (testkit::private_server().await, stack_alone().await, Recorder::new());
+    let stack = stack_alone_with_connect().await;
+    let (server, recorder) = (testkit::private_server().await, Recorder::new());
     let db = testkit::database_on(&server.url("postgres"), &MIGRATOR).await;
     let relay = Running::start_beside(config_on(&stack, &db), recorder.clone());
     relay.carrying("kafka").await;

@@ -42,6 +42,17 @@ pub(crate) async fn stack_alone() -> RwLockWriteGuard<'static, Stack> {
     shared().await.write().await
 }
 
+/// The same with a Connect that answers. It ends by itself where a test before kept Kafka away for long; in the product the
+/// demo, or Docker, starts it again.
+pub(crate) async fn stack_alone_with_connect() -> RwLockWriteGuard<'static, Stack> {
+    let stack = stack_alone().await;
+    if stack.connect().names().await.is_err() {
+        stack.stop_connect().await;
+        stack.start_connect().await.unwrap();
+    }
+    stack
+}
+
 /// A topic that no other test knows, and who writes to it.
 #[derive(Clone)]
 pub(crate) struct Topic {
