@@ -4,7 +4,7 @@
 //! again is settled. What stands behind it comes again too, even if the destination accepted it: otherwise the refused
 //! row would arrive after its successors for good. The repeats are the destination's to drop.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use protocol::{Command, Complaint, Partition};
 use tokio::time::timeout;
@@ -35,11 +35,13 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// The rows that come again.
+    /// The rows that come again. `delivered` and `dead` are in the order of the batch.
     pub(crate) fn left<'a>(&self, rows: &'a [Row]) -> impl Iterator<Item = &'a Row> {
-        let dead = self.dead.iter().map(|(index, _)| index);
-        let settled: HashSet<usize> = self.delivered.iter().chain(dead).copied().collect();
-        rows.iter().enumerate().filter(move |(index, _)| !settled.contains(index)).map(|(_, row)| row)
+        let (mut delivered, mut dead) = (self.delivered.iter().peekable(), self.dead.iter().peekable());
+        let left = rows.iter().enumerate().filter(move |(index, _)| {
+            delivered.next_if_eq(&index).is_none() && dead.next_if(|(dead, _)| dead == index).is_none()
+        });
+        left.map(|(_, row)| row)
     }
 }
 
