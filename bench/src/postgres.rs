@@ -23,7 +23,19 @@ impl Postgres {
         Self::start_with(binaries, &[]).await
     }
 
-    /// The same with more settings.
+    /// Starts one, measures on it, and stops it whatever came of that. Gives what was measured, and the server's version.
+    pub async fn lend<T>(
+        binaries: Option<PathBuf>,
+        measure: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<(T, String)> {
+        let postgres = Self::start(binaries).await?;
+        let measured = measure(&postgres).await;
+        let version = version(&postgres.url("postgres")).await;
+        postgres.stop().await;
+        Ok((measured?, version?))
+    }
+
+    /// As [`Postgres::start`], with more settings.
     pub async fn start_with(binaries: Option<PathBuf>, more: &[(&str, &str)]) -> anyhow::Result<Self> {
         let directories = Directories::of_this_user()?;
         let progress = Progress::new(console::progress);

@@ -59,11 +59,10 @@ impl Suite {
     pub async fn run(&self) -> anyhow::Result<()> {
         let executable = self.measurement.executable().await?;
         let load = machine::load();
-        let postgres = Postgres::start(self.postgres_bin.clone()).await?;
-        let measured = self.measure(&executable, &postgres).await;
-        let version = postgres::version(&postgres.url("postgres")).await;
-        postgres.stop().await;
-        let report = self.report(&measured?, &executable, &version?, &load)?;
+        let (figures, version) =
+            Postgres::lend(self.postgres_bin.clone(), async |postgres| self.measure(&executable, postgres).await)
+                .await?;
+        let report = self.report(&figures, &executable, &version, &load)?;
         self.measurement.report(&report)
     }
 

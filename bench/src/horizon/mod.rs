@@ -82,16 +82,15 @@ impl Horizon {
     pub async fn run(&self) -> anyhow::Result<()> {
         let executable = self.measurement.executable().await?;
         let load = machine::load();
-        let postgres = Postgres::start(self.postgres_bin.clone()).await?;
-        let measured = self.measure(&executable, &postgres).await;
-        let version = postgres::version(&postgres.url("postgres")).await;
-        postgres.stop().await;
+        let (figures, version) =
+            Postgres::lend(self.postgres_bin.clone(), async |postgres| self.measure(&executable, postgres).await)
+                .await?;
         let head = machine::table(&[
             ("Roomcast", machine::first_line_of(&executable.to_string_lossy(), &["--version"])),
-            ("PostgreSQL", format!("{}; {}", version?, postgres::SETTINGS_TEXT)),
+            ("PostgreSQL", format!("{}; {}", version, postgres::SETTINGS_TEXT)),
             ("load average before the first run", load),
         ]);
-        self.measurement.report(&report::of(&measured?, &head, self)?)
+        self.measurement.report(&report::of(&figures, &head, self)?)
     }
 
     async fn measure(&self, executable: &Path, postgres: &Postgres) -> anyhow::Result<Vec<Figures>> {

@@ -69,17 +69,16 @@ impl Modes {
     pub async fn run(&self) -> anyhow::Result<()> {
         let executable = self.measurement.executable().await?;
         let load = machine::load();
-        let postgres = Postgres::start(self.postgres_bin.clone()).await?;
-        let measured = self.measure(&executable, &postgres).await;
-        let version = postgres::version(&postgres.url("postgres")).await;
-        postgres.stop().await;
+        let (figures, version) =
+            Postgres::lend(self.postgres_bin.clone(), async |postgres| self.measure(&executable, postgres).await)
+                .await?;
         let head = [
             ("Roomcast", machine::first_line_of(&executable.to_string_lossy(), &["--version"])),
-            ("PostgreSQL", format!("{}; {}", version?, postgres::SETTINGS_TEXT)),
+            ("PostgreSQL", format!("{}; {}", version, postgres::SETTINGS_TEXT)),
             ("Kafka, Debezium", format!("{}, {}", debezium::KAFKA_VERSION, debezium::DEBEZIUM_VERSION)),
             ("load average before the first run", load),
         ];
-        let report = report::of(&measured?, &machine::table(&head), self)?;
+        let report = report::of(&figures, &machine::table(&head), self)?;
         self.measurement.report(&report)
     }
 
